@@ -1,0 +1,59 @@
+"""The words of the way out: Dispatch, Attempt, Outcome.  Types only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """One message to send: a ``repository_dispatch`` for one repository.
+
+    Attributes:
+        key: The idempotency key.  The same promotion has the same key at the same destination, however
+            often it is sent; it travels in ``client_payload.handoff.key``.
+        lane: What must go out in order: destination and collection.
+    """
+
+    id: str
+    delivery_id: str
+    repository: str
+    event_type: str
+    client_payload: Mapping[str, Any]
+    key: str
+    lane: str
+    accepted_at: datetime
+
+
+class OutcomeKind(Enum):
+    """What one attempt came to, by what to do next."""
+
+    SENT = "sent"
+    RETRY = "retry"  # It surely did not arrive: safe to send again.
+    THROTTLED = "throttled"  # GitHub asked us to wait: does not count as an attempt.
+    AMBIGUOUS = "ambiguous"  # It may have arrived: look for its run before sending again.
+    REFUSED = "refused"  # It can never succeed as it is.
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of one attempt.
+
+    Attributes:
+        reason: A slug (``sent``, ``github-404``, ``rate-limited``, …); README's table explains each.
+        detail: For a person: what came back and what to do; holds no secret.
+        status: The HTTP status, where there was one.
+        wait: What the server asked for, with THROTTLED.
+    """
+
+    kind: OutcomeKind
+    reason: str
+    detail: str
+    status: int | None = None
+    wait: timedelta | None = None
+    run_url: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Resolve a W&B artifact version and download it, every byte proven, without the wandb SDK."""
