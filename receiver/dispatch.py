@@ -57,3 +57,14 @@ class Outcome:
     wait: timedelta | None = None
     run_url: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunSearch:
+    """What a look for the run of a dispatch found.
+
+    Neither set: the look was taken, and no run shows the key.  ``why_not``: the look could not be taken.
+    """
+
+    url: str | None = None
+    why_not: str | None = None

@@ -1,0 +1,107 @@
+"""The words of the way in: Delivery, Rejection, and what the ledger tells of them.  Types only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from receiver.event import RegistryEvent
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One webhook, verified and read.
+
+    Attributes:
+        id: Ours; W&B sends none.
+        source: The door it came in by (``wandb``).
+        encoding: How the signature was written (``hex``, ``base64``, ``sha256=hex``); None without a secret.
+        body_sha256: Of the raw body, hex; the body itself is not kept.
+        slot: What a later promotion of the same kind would replace: source, event, collection, alias or tag.
+        fingerprint: What happened, exactly: the slot and the artifact version.
+    """
+
+    id: str
+    source: str
+    received_at: datetime
+    address: str | None
+    encoding: str | None
+    body_sha256: str
+    event: RegistryEvent
+    slot: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """The trace of a webhook that was not taken: never its body."""
+
+    at: datetime
+    source: str
+    address: str | None
+    reason: str
+    status: int
+
+
+class DispatchState(Enum):
+    """Where a dispatch stands."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    SENT = "sent"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """One try at sending, as the ledger has it; ``ended_at`` and ``outcome`` are None while it runs."""
+
+    number: int
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str | None
+    reason: str | None
+    detail: str | None
+    status: int | None
+
+
+@dataclass(frozen=True)
+class DispatchRecord:
+    """One dispatch, as the ledger has it.
+
+    Attributes:
+        attempts_used: Tries that count; a wait that a rate limit asked for does not.
+        possibly_duplicated: An earlier try ended without an answer, its run was not found, and it was sent again.
+    """
+
+    id: str
+    repository: str
+    event_type: str
+    key: str
+    client_payload: Mapping[str, Any]
+    state: DispatchState
+    next_attempt_at: datetime | None
+    attempts_used: int
+    possibly_duplicated: bool
+    reason: str | None
+    detail: str | None
+    run_url: str | None
+    attempts: Sequence[AttemptRecord]
+
+
+@dataclass(frozen=True)
+class DeliveryRecord:
+    """One delivery with all that came of it, as the ledger has it."""
+
+    id: str
+    source: str
+    received_at: datetime
+    address: str | None
+    encoding: str | None
+    body_sha256: str
+    event: str | None
+    fields: Mapping[str, str]
+    dispatches: Sequence[DispatchRecord]
