@@ -74,7 +74,7 @@ class DispatchRecord:
 
     Attributes:
         attempts_used: Tries that count; a wait that a rate limit asked for does not.
-        possibly_duplicated: An earlier try ended without an answer, its run was not found, and it was sent again.
+        possibly_duplicated: An earlier try got no answer and no run of it was found; it was sent again.
     """
 
     id: str
