@@ -76,7 +76,7 @@ def wandb_with_models() -> Iterator[WandbStandIn]:
 
 @contextlib.contextmanager
 def github_with_app() -> Iterator[tuple[GitHubStandIn, str]]:
-    """GitHub with one repository that listens, and an App installed there; gives the App's private key too."""
+    """GitHub with one repository that listens and an App installed there; gives its private key too."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     private = key.private_bytes(
         serialization.Encoding.PEM,

@@ -1,4 +1,4 @@
-"""What the demo says on the terminal, and what it holds against it: each line is checked before it is printed."""
+"""What the demo says on the terminal: each line is checked before it is printed."""
 
 from __future__ import annotations
 
