@@ -1,0 +1,1 @@
+"""Servers that keep the rules of what they stand in for."""
