@@ -1,0 +1,273 @@
+"""The ledger's tables, the version they are at, and the way there from each earlier one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Dialect,
+    Engine,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    insert,
+    inspect,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.types import TypeDecorator
+
+from receiver.errors import LedgerSchemaError
+
+VERSION = 1
+
+Step = Callable[[Connection], None]
+
+# From a version to the next.  A ledger that is new gets the tables below at once and takes no step.
+STEPS: Mapping[int, Step] = {}
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+_ADVISORY_LOCK = 0x48414E444F4646  # "HANDOFF": one lock for all that migrate one database.
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment, kept as whole microseconds since 1970 in UTC: exact, and ordered alike in each database."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Count the microseconds; a time without its zone is a mistake of ours."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"want a time with its zone, got {value!r}")
+        return (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Give the moment back, in UTC."""
+        return None if value is None else _EPOCH + value * _MICROSECOND
+
+
+class AnyText(TypeDecorator[str]):
+    """Text from outside; what a database cannot hold (NUL, half a surrogate pair) becomes U+FFFD."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Replace what would make the whole row fail."""
+        if value is None or (value.isascii() and "\0" not in value):
+            return value
+        return "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in value)
+
+
+class JsonText(TypeDecorator[Any]):
+    """JSON, compact, in ASCII (so that any string fits any database), its keys in the order given."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:  # noqa: ARG002 - SQLAlchemy's signature
+        """Write it."""
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's signature
+        """Read it."""
+        return None if value is None else json.loads(value)
+
+
+# SQLite gives a row its number only where the type is plain INTEGER.
+_Seq = BigInteger().with_variant(Integer, "sqlite")
+# Ours, in ASCII; compared byte by byte, so that an index serves the look-up by prefix.
+_Id = Text().with_variant(Text(collation="C"), "postgresql")
+
+metadata = MetaData()
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("seq", _Seq, primary_key=True),
+    Column("id", _Id, nullable=False, unique=True),
+    Column("source", AnyText, nullable=False),
+    Column("received_at", UtcTime, nullable=False),
+    Column("address", AnyText),
+    Column("encoding", AnyText),
+    Column("body_sha256", Text, nullable=False),
+    Column("event", AnyText),
+    Column("fields", JsonText, nullable=False),
+    Column("slot", AnyText, nullable=False),
+    Column("fingerprint", AnyText, nullable=False),
+    Index("deliveries_by_slot", "slot", "seq"),
+    Index("deliveries_by_fingerprint", "fingerprint", "seq"),
+    sqlite_autoincrement=True,  # A pruned delivery's number is not given again.
+)
+
+dispatches = Table(
+    "dispatches",
+    metadata,
+    Column("seq", _Seq, primary_key=True),
+    Column("id", _Id, nullable=False, unique=True),
+    Column("delivery_id", _Id, ForeignKey("deliveries.id"), nullable=False, index=True),
+    Column("repository", AnyText, nullable=False),
+    Column("event_type", AnyText, nullable=False),
+    Column("client_payload", JsonText, nullable=False),
+    Column("key", AnyText, nullable=False),
+    Column("lane", AnyText, nullable=False),
+    Column("accepted_at", UtcTime, nullable=False),
+    Column("state", Text, nullable=False),
+    # When it may be claimed: pending, its next attempt; sending, the end of the lease.  NULL once ended.
+    Column("due_at", UtcTime),
+    Column("ended_at", UtcTime),
+    # Moves on with every claim: who holds an older one may no longer write.
+    Column("fence", Integer, nullable=False),
+    Column("attempts_begun", Integer, nullable=False),
+    Column("attempts_used", Integer, nullable=False),
+    # Attempts that may have arrived though no answer was recorded, and when the first of them began.
+    Column("doubts", Integer, nullable=False),
+    Column("doubt_since", UtcTime),
+    Column("possibly_duplicated", Boolean, nullable=False),
+    Column("reason", AnyText),
+    Column("detail", AnyText),
+    Column("run_url", AnyText),
+    UniqueConstraint("repository", "key"),
+    sqlite_autoincrement=True,
+)
+
+# Whatever has ended is outside these: a claim costs the same beside a thousand ended ones or a million.
+_OPEN = dispatches.c.ended_at.is_(None)
+_SENDING = text("state = 'sending'")
+Index("dispatches_due", dispatches.c.due_at, dispatches.c.seq, sqlite_where=_OPEN, postgresql_where=_OPEN)
+Index("dispatches_lane", dispatches.c.lane, dispatches.c.seq, sqlite_where=_OPEN, postgresql_where=_OPEN)
+# The guard of "one at a time per repository", whoever claims.
+Index(
+    "dispatches_sending",
+    dispatches.c.repository,
+    unique=True,
+    sqlite_where=_SENDING,
+    postgresql_where=_SENDING,
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("seq", _Seq, primary_key=True),
+    Column("dispatch_id", _Id, ForeignKey("dispatches.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    Column("outcome", Text),
+    Column("reason", AnyText),
+    Column("detail", AnyText),
+    Column("status", Integer),
+    UniqueConstraint("dispatch_id", "number"),
+    sqlite_autoincrement=True,
+)
+
+rejections = Table(
+    "rejections",
+    metadata,
+    Column("seq", _Seq, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("source", AnyText, nullable=False),
+    Column("address", AnyText),
+    Column("reason", AnyText, nullable=False),
+    Column("status", Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+_VERSION_ROW = "handoff-schema-version"
+CHECKED_ROW = "last-write-check"
+
+
+def migrate(engine: Engine, *, version: int = VERSION, steps: Mapping[int, Step] = STEPS) -> None:
+    """Bring the ledger to ``version``, all or nothing, one process at a time.
+
+    Raises:
+        LedgerSchemaError: It is newer than we are, or no ledger at all; it is left as it was.
+    """
+    try:
+        with engine.begin() as connection:  # On SQLite that is BEGIN IMMEDIATE: the lock.
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+            _bring_to(connection, version, steps)
+    except DatabaseError as error:
+        if isinstance(error, OperationalError) or "not a database" not in str(error.orig):
+            raise
+        raise _no_ledger("the file is not an SQLite database") from error
+
+
+def check_version(connection: Connection) -> None:
+    """Raise LedgerSchemaError unless the ledger is at the version that we read and write."""
+    found = _version(connection)
+    if found != VERSION:
+        raise _newer(found, VERSION) if found > VERSION else _older(found)
+
+
+def _bring_to(connection: Connection, version: int, steps: Mapping[int, Step]) -> None:
+    if not inspect(connection).get_table_names():
+        metadata.create_all(connection)
+        rows = [{"name": _VERSION_ROW, "value": str(version)}, {"name": CHECKED_ROW, "value": ""}]
+        connection.execute(insert(meta), rows)
+        return
+    found = _version(connection)
+    if found > version:
+        raise _newer(found, version)
+    for step in range(found, version):
+        steps[step](connection)
+    if found < version:
+        connection.execute(update(meta).where(meta.c.name == _VERSION_ROW).values(value=str(version)))
+
+
+def _version(connection: Connection) -> int:
+    inspector = inspect(connection)
+    if not inspector.has_table("meta") or {c["name"] for c in inspector.get_columns("meta")} != {
+        "name",
+        "value",
+    }:
+        raise _no_ledger("it holds other tables, or none")
+    found = connection.scalar(select(meta.c.value).where(meta.c.name == _VERSION_ROW))
+    if found is None or not found.isdecimal():
+        raise _no_ledger(f"its table meta has {found!r} as {_VERSION_ROW}")
+    return int(found)
+
+
+def _no_ledger(why: str) -> LedgerSchemaError:
+    return LedgerSchemaError(
+        f"HANDOFF_DATABASE_URL does not name a ledger of Handoff ({why}). It was left as it is: "
+        "name an empty database, or a file that does not exist yet."
+    )
+
+
+def _newer(found: int, version: int) -> LedgerSchemaError:
+    return LedgerSchemaError(
+        f"the ledger has schema version {found}, this Handoff knows versions up to {version}. "
+        "It was left as it is: run the newer Handoff that wrote it, or restore a copy from before."
+    )
+
+
+def _older(found: int) -> LedgerSchemaError:
+    return LedgerSchemaError(
+        f"the ledger has schema version {found}, want {VERSION}: start `handoff serve`, it brings it there."
+    )
