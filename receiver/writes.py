@@ -1,0 +1,293 @@
+"""How writes become transactions: on SQLite many in one, on PostgreSQL each its own."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from receiver.errors import LedgerError, LedgerSchemaError, ReceiverError
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+BUSY_SECONDS = 5.0  # How long SQLite waits for another process's lock; ours takes none for that long.
+GROUP = 50
+QUEUE = 1_000
+
+
+class Writes(Protocol):
+    """Runs functions that write, durably."""
+
+    def run(self, work: Work[T]) -> T:
+        """Return what ``work`` returned once it is committed and synced; else nothing of it is kept.
+
+        Raises:
+            LedgerError: The ledger cannot be written now.
+        """
+        ...
+
+    def submit(self, work: Work[object]) -> None:
+        """Run ``work`` soon, without waiting; it is dropped, and counted, where it cannot be.
+
+        What waits already is not queued twice.
+        """
+        ...
+
+    def close(self) -> None:
+        """Finish what was handed in, take no more."""
+        ...
+
+
+class GroupCommit:
+    """One thread that writes for all: what is queued goes into one transaction, synced once.
+
+    Each function has a savepoint of its own, so one that fails takes nothing of the others along.
+    Nobody is answered before the commit; when that fails, nobody's work was kept and all are told so.
+    """
+
+    def __init__(self, engine: Engine, *, group: int = GROUP, queue: int = QUEUE) -> None:
+        self.dropped = 0
+        self._engine = engine
+        self._group = group
+        self._queue = queue
+        self._jobs: deque[_Job] = deque()
+        self._background: dict[Work[object], None] = {}
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._write, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Work[T]) -> T:
+        """Return what ``work`` returned once its group is committed, or raise what it raised."""
+        job = _Job(work)
+        with self._changed:
+            if self._closing:
+                raise LedgerError("the ledger is closed")
+            if len(self._jobs) >= self._queue:
+                raise LedgerError(f"the ledger is {self._queue} writes behind, want fewer: try again shortly")
+            self._jobs.append(job)
+            self._changed.notify()
+        result: T = job.answer.result()
+        return result
+
+    def submit(self, work: Work[object]) -> None:
+        """Add ``work`` to the next group."""
+        with self._changed:
+            if work in self._background:
+                return
+            if self._closing or len(self._background) >= self._queue:
+                self.dropped += 1
+                return
+            self._background[work] = None
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Commit what is queued, then end the thread."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+        self._engine.dispose()
+
+    def _write(self) -> None:
+        while jobs := self._next_group():
+            self._commit(jobs)
+
+    def _next_group(self) -> list[_Job]:
+        """Wait for work; nothing means that we are closed and all is done."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self._background or self._closing)
+            jobs = [_Job(work) for work in self._background]
+            self._background.clear()
+            jobs += [self._jobs.popleft() for _ in range(min(self._group, len(self._jobs)))]
+            return jobs
+
+    def _commit(self, jobs: list[_Job]) -> None:
+        try:
+            with ledger_errors(), self._engine.begin() as connection:
+                answers = [job.attempt(connection) for job in jobs]
+        except Exception as error:  # noqa: BLE001 - whatever it was, each caller must be told, and the thread live
+            answers = [_failed_with(error)] * len(jobs)
+        for job, give in zip(jobs, answers, strict=True):
+            give(job.answer)
+
+
+class OwnTransaction:
+    """Each function in a transaction of its own, on a connection from the pool."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._background = GroupCommit(engine)
+
+    def run(self, work: Work[T]) -> T:
+        """Return what ``work`` returned once it is committed, or raise what it raised."""
+        with ledger_errors(), self._engine.begin() as connection:
+            return work(connection)
+
+    def submit(self, work: Work[object]) -> None:
+        """Leave ``work`` to a thread of our own: the caller never waits for the network."""
+        self._background.submit(work)
+
+    @property
+    def dropped(self) -> int:
+        """How many submitted functions were not even tried."""
+        return self._background.dropped
+
+    def close(self) -> None:
+        """Finish what was submitted."""
+        self._background.close()  # And the engine with it.
+
+
+class NoWrites:
+    """Refuses: the ledger was opened to be looked at."""
+
+    def run(self, work: Work[T]) -> T:  # noqa: ARG002 - the Protocol's signature
+        """Refuse."""
+        raise LedgerError("the ledger was opened to read only")
+
+    def submit(self, work: Work[object]) -> None:
+        """Refuse."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class _Job:
+    """A function to run, and where its caller waits."""
+
+    def __init__(self, work: Work[Any]) -> None:
+        self.work = work
+        self.answer: Future[Any] = Future()
+
+    def attempt(self, connection: Connection) -> Callable[[Future[Any]], None]:
+        """Run inside a savepoint; the answer is given only after the commit."""
+        try:
+            with ledger_errors(), connection.begin_nested():
+                result = self.work(connection)
+        except Exception as error:
+            if not _in_transaction(connection):
+                raise  # The database gave up the whole transaction: what the others wrote is gone too.
+            return _failed_with(error)
+        return lambda answer: answer.set_result(result)
+
+
+def _failed_with(error: Exception) -> Callable[[Future[Any]], None]:
+    return lambda answer: answer.set_exception(error)
+
+
+def _in_transaction(connection: Connection) -> bool:
+    driver: object = connection.connection.dbapi_connection
+    return not isinstance(driver, sqlite3.Connection) or driver.in_transaction
+
+
+@contextmanager
+def ledger_errors() -> Iterator[None]:
+    """Turn what the database raises into LedgerError, naming the fault but no parameter of the query."""
+    try:
+        yield
+    except ReceiverError:
+        raise
+    except DBAPIError as error:
+        raise LedgerError(
+            f"the ledger cannot be reached or written now: {_first_line(error.orig)}"
+        ) from error
+    except SQLAlchemyError as error:
+        raise LedgerError(f"the ledger cannot be used now: {type(error).__name__}") from error
+
+
+def _first_line(error: BaseException | None) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def parse_url(url: str) -> URL:
+    """Read HANDOFF_DATABASE_URL, or raise LedgerError that says what it may be."""
+    want = "want sqlite:///path/of/handoff.db or postgresql+psycopg://user:password@host/database"
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise LedgerError(f"HANDOFF_DATABASE_URL is not a database URL, {want}") from error
+    backend = parsed.get_backend_name()
+    if backend == "sqlite" and parsed.database not in {None, "", ":memory:"}:
+        return parsed
+    if backend == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    raise LedgerError(f"HANDOFF_DATABASE_URL names {backend} {parsed.database or 'in memory'}, {want}")
+
+
+def create_sqlite_file(path: Path) -> None:
+    """Create the file, for us alone, and put it into WAL mode: once, before there is a second connection."""
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise LedgerError(f"{path}: cannot be created or opened: {error.strerror}") from error
+    deadline = time.monotonic() + BUSY_SECONDS
+    while not _entered_wal(path, last_try=time.monotonic() > deadline):
+        time.sleep(0.01)
+
+
+def _entered_wal(path: Path, *, last_try: bool) -> bool:
+    """Tell whether it is done; SQLite itself does not wait for another process that is just doing it."""
+    try:
+        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error) and not last_try:
+            return False
+        raise LedgerError(f"{path}: cannot be opened: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise LedgerSchemaError(
+            f"{path} is not a ledger of Handoff ({error}). It was left as it is: "
+            "name a file that does not exist yet in HANDOFF_DATABASE_URL."
+        ) from error
+    return True
+
+
+def sqlite_engine(path: Path, *, writes: bool) -> Engine:
+    """Return the engine that writes (one connection, full sync) or the one that reads and cannot write."""
+    address = f"file:{quote(str(path))}?mode=rw"  # Never created by accident: an empty ledger tells nothing.
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            address, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
+        return connection
+
+    engine = create_engine(
+        "sqlite://", creator=connect, poolclass=QueuePool, pool_size=1 if writes else 4, hide_parameters=True
+    )
+    begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+    # The driver would begin late and by itself; we say when, and take the write lock with it.
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    return engine
+
+
+def postgresql_engine(url: URL) -> Engine:
+    """Return an engine whose pool notices that the server was away, and that it is back."""
+    try:
+        return create_engine(
+            url,
+            hide_parameters=True,
+            pool_pre_ping=True,
+            pool_size=16,
+            max_overflow=16,
+            pool_timeout=BUSY_SECONDS,
+            connect_args={"connect_timeout": int(BUSY_SECONDS)},
+        )
+    except ModuleNotFoundError as error:
+        raise LedgerError(
+            "PostgreSQL needs its driver: pip install 'wandb-handoff[receiver,postgres]'"
+        ) from error
