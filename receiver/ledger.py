@@ -1,0 +1,554 @@
+"""What was delivered, what is to be sent, what came of it: what the ledger confirms is on disk, synced."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from receiver import schema
+from receiver.delivery import (
+    AttemptRecord,
+    Delivery,
+    DeliveryRecord,
+    DispatchRecord,
+    DispatchState,
+    Rejection,
+)
+from receiver.dispatch import Dispatch, Outcome, OutcomeKind
+from receiver.errors import LedgerError, LostLeaseError
+from receiver.retry import Decision, Sent, Wait
+from receiver.schema import attempts, deliveries, dispatches, meta, rejections
+from receiver.writes import (
+    GroupCommit,
+    NoWrites,
+    OwnTransaction,
+    Writes,
+    create_sqlite_file,
+    ledger_errors,
+    parse_url,
+    postgresql_engine,
+    sqlite_engine,
+)
+
+REJECTIONS_KEPT = 1_000
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+R = TypeVar("R")
+
+
+class NoSuchDeliveryError(LedgerError):
+    """No delivery, or more than one, has an id that begins like that."""
+
+    reason = "no-such-delivery"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to send one dispatch, until ``lease_until`` or until somebody holds a higher fence.
+
+    Attributes:
+        attempt: The number of the attempt that the ledger has as begun; it counts every try.
+        attempts_used: Tries before this one that count.
+        unanswered: When the first try began that may have arrived though its answer is not known.
+        doubts: How many such tries there were.
+    """
+
+    dispatch: Dispatch
+    fence: int
+    attempt: int
+    begun_at: datetime
+    attempts_used: int
+    unanswered: datetime | None
+    doubts: int
+    lease_until: datetime
+
+
+class _Candidate(NamedTuple):
+    seq: int
+    fence: int
+    due_at: datetime
+
+
+class Ledger:
+    """Deliveries, their dispatches and the attempts at these, in one database; safe to use from any thread.
+
+    Attributes:
+        one_process: Whether only one process may have it open to write: SQLite, not PostgreSQL.
+    """
+
+    def __init__(self, reads: Engine, writes: Writes, *, one_process: bool) -> None:
+        self.one_process = one_process
+        self._reads = reads
+        self._writes = writes
+        self._wakes: list[Callable[[], None]] = []
+        self._traces: deque[Rejection] = deque(maxlen=REJECTIONS_KEPT)
+
+    @classmethod
+    def open(cls, url: str) -> Ledger:
+        """Open the ledger, made or migrated first where it must be.
+
+        To be called in the process that uses it: neither threads nor connections outlive a fork.
+
+        Raises:
+            LedgerError: It cannot be reached.
+            LedgerSchemaError: It is newer than we are, or no ledger.
+        """
+        parsed = parse_url(url)
+        if parsed.get_backend_name() != "sqlite":
+            engine = postgresql_engine(parsed)
+            _prepare(engine)
+            return cls(engine, OwnTransaction(engine), one_process=False)
+        path = Path(str(parsed.database)).absolute()
+        create_sqlite_file(path)
+        writes_engine = sqlite_engine(path, writes=True)
+        _prepare(writes_engine)
+        return cls(sqlite_engine(path, writes=False), GroupCommit(writes_engine), one_process=True)
+
+    @classmethod
+    def read_only(cls, url: str) -> Ledger:
+        """Open a ledger that is there, to look at it: nothing is made, migrated or written."""
+        parsed = parse_url(url)
+        if parsed.get_backend_name() != "sqlite":
+            engine = postgresql_engine(parsed)
+        else:
+            path = Path(str(parsed.database)).absolute()
+            if not path.is_file():
+                raise LedgerError(
+                    f"{path}: there is no ledger. Name the one of the receiver in HANDOFF_DATABASE_URL."
+                )
+            engine = sqlite_engine(path, writes=False)
+        with ledger_errors(), engine.connect() as connection:
+            schema.check_version(connection)
+        return cls(engine, NoWrites(), one_process=False)
+
+    def close(self) -> None:
+        """Finish what was handed in and let go of the database."""
+        self._writes.close()
+        self._reads.dispose()
+
+    def __enter__(self) -> Ledger:  # noqa: PYI034 - Self is not in Python 3.10's typing
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- the way in
+
+    def accept(self, delivery: Delivery, planned: Sequence[Dispatch]) -> None:
+        """Keep a delivery and what is to be sent for it; once this returns they are on disk.
+
+        Raises:
+            LedgerError: Nothing of it was kept.
+        """
+        self._writes.run(partial(_insert, delivery, planned))
+        if planned:
+            self._wake()
+
+    def note_rejection(self, rejection: Rejection) -> None:
+        """Keep the trace of what was not taken, soon, if it can be: never waits, never raises."""
+        self._traces.append(rejection)
+        self._writes.submit(self._keep_traces)
+
+    def subscribe(self, wake: Callable[[], None]) -> None:
+        """Have ``wake`` called whenever this process has accepted something to send."""
+        self._wakes.append(wake)
+
+    def check_writable(self) -> None:
+        """Write and sync, for real; raise LedgerError where that fails."""
+        now = datetime.now(timezone.utc).isoformat()
+        checked = update(meta).where(meta.c.name == schema.CHECKED_ROW).values(value=now)
+        self._writes.run(lambda connection: connection.execute(checked).rowcount)
+
+    # --- the way out
+
+    def claim(self, now: datetime, lease: timedelta) -> Claim | None:
+        """Take what is due first and may go now, with its next attempt written down as begun; or None.
+
+        In a lane the earliest open dispatch goes first; a repository gets one at a time; what
+        another holds is theirs until its lease ends.
+        """
+        for _ in range(3):  # Others look too: who comes second looks again.
+            candidate = self._next(due_by=now)
+            if candidate is None:
+                return None
+            claim = self._take(candidate, now, lease)
+            if claim is not None:
+                return claim
+        return None
+
+    def renew(self, claim: Claim, now: datetime, lease: timedelta) -> Claim:
+        """Hold the claim for longer, or raise LostLeaseError."""
+        self._update_held(claim, {"due_at": now + lease})
+        return replace(claim, lease_until=now + lease)
+
+    def mark_possibly_duplicated(self, claim: Claim) -> None:
+        """Write down, before it is sent again, that it may arrive twice; or raise LostLeaseError."""
+        self._update_held(claim, {"possibly_duplicated": True})
+
+    def record(self, claim: Claim, decision: Decision, outcome: Outcome, now: datetime) -> None:
+        """End the attempt, and the dispatch unless it waits for another.
+
+        Raises:
+            LostLeaseError: The claim was taken over; what happened since stays as it is.
+        """
+        self._writes.run(partial(_record, claim, decision, outcome, now))
+
+    def release_leases(self) -> int:
+        """End every lease, and tell how many there were.
+
+        For a process that has the ledger to itself, at its start: what a dead one held is free at once.
+        """
+        ended = update(dispatches).where(_SENDING).values(due_at=_LONG_AGO)
+        released = self._writes.run(lambda connection: connection.execute(ended).rowcount)
+        self._wake()
+        return released
+
+    def next_due(self) -> datetime | None:
+        """Tell when there is something to claim, as far as is known now; None when nothing is open."""
+        candidate = self._next()
+        return None if candidate is None else candidate.due_at
+
+    def open_count(self) -> int:
+        """Tell how many dispatches have not ended."""
+        with self._reading() as connection:
+            return int(connection.scalar(select(func.count()).select_from(dispatches).where(_OPEN)) or 0)
+
+    # --- what people look at
+
+    def deliveries(self, limit: int = 50, before: str | None = None) -> list[DeliveryRecord]:
+        """Return the newest deliveries, newest first; ``before`` is the id where the last page ended."""
+        query = select(deliveries).order_by(deliveries.c.seq.desc()).limit(limit)
+        if before is not None:
+            edge = select(deliveries.c.seq).where(deliveries.c.id == before).scalar_subquery()
+            query = query.where(deliveries.c.seq < edge)
+        with self._reading() as connection:
+            return _delivery_records(connection, connection.execute(query).all())
+
+    def delivery(self, id_prefix: str) -> DeliveryRecord:
+        """Return the one delivery whose id begins like that, or raise NoSuchDeliveryError."""
+        begins = (deliveries.c.id >= id_prefix) & (deliveries.c.id < id_prefix + "\x7f")
+        query = select(deliveries).where(begins).order_by(deliveries.c.id).limit(2)
+        with self._reading() as connection:
+            found = connection.execute(query).all()
+            if not found:
+                raise NoSuchDeliveryError(f"no delivery has an id that begins with {id_prefix!r}")
+            if len(found) > 1 and found[0].id != id_prefix:
+                raise NoSuchDeliveryError(f"more than one delivery has an id that begins with {id_prefix!r}")
+            return _delivery_records(connection, found[:1])[0]
+
+    def rejections(self, limit: int = 50) -> list[Rejection]:
+        """Return the newest traces of what was not taken, newest first."""
+        query = select(rejections).order_by(rejections.c.seq.desc()).limit(limit)
+        with self._reading() as connection:
+            return [
+                Rejection(row.at, row.source, row.address, row.reason, row.status)
+                for row in connection.execute(query)
+            ]
+
+    # --- behind the counter
+
+    def _next(self, *, due_by: datetime | None = None) -> _Candidate | None:
+        query = select(dispatches.c.seq, dispatches.c.fence, dispatches.c.due_at).where(*_claimable())
+        if due_by is not None:
+            query = query.where(dispatches.c.due_at <= due_by)
+        with self._reading() as connection:
+            first = connection.execute(query.order_by(*_BY_DUE).limit(1)).first()
+            return None if first is None else _Candidate(*first)
+
+    def _take(self, candidate: _Candidate, now: datetime, lease: timedelta) -> Claim | None:
+        try:
+            return self._writes.run(partial(_begin_attempt, candidate, now, lease))
+        except LedgerError as error:
+            if isinstance(error.__cause__, IntegrityError):
+                return None  # Another process took one for the same repository at the same moment.
+            raise
+
+    def _update_held(self, claim: Claim, values: Mapping[str, Any]) -> None:
+        self._writes.run(partial(_write_held, claim, values))
+
+    def _keep_traces(self, connection: Connection) -> None:
+        rows = [_trace_row(self._traces.popleft()) for _ in range(len(self._traces))]
+        if rows:
+            connection.execute(insert(rejections), rows)
+        newest = select(rejections.c.seq).order_by(rejections.c.seq.desc())
+        too_old = newest.offset(REJECTIONS_KEPT).limit(1).scalar_subquery()
+        connection.execute(delete(rejections).where(rejections.c.seq <= too_old))
+
+    def _wake(self) -> None:
+        for wake in self._wakes:
+            wake()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with ledger_errors(), self._reads.connect() as connection:
+            yield connection
+
+
+_OPEN = dispatches.c.ended_at.is_(None)
+# Written out, not bound: only so do both databases see that the index of what is being sent fits.
+_SENDING_LITERAL: ColumnElement[str] = literal_column(f"'{DispatchState.SENDING.value}'")
+_SENDING = dispatches.c.state == _SENDING_LITERAL
+_BY_DUE = (dispatches.c.due_at, dispatches.c.seq)
+
+
+def _prepare(engine: Engine) -> None:
+    with ledger_errors():
+        schema.migrate(engine)
+
+
+def _claimable() -> tuple[ColumnElement[bool], ...]:
+    """Open, the first of its lane, and its repository free."""
+    earlier, other = dispatches.alias("earlier"), dispatches.alias("other")
+    in_line = exists().where(
+        earlier.c.lane == dispatches.c.lane, earlier.c.seq < dispatches.c.seq, earlier.c.ended_at.is_(None)
+    )
+    busy = exists().where(
+        other.c.repository == dispatches.c.repository,
+        other.c.state == _SENDING_LITERAL,
+        other.c.seq != dispatches.c.seq,
+    )
+    return _OPEN, ~in_line, ~busy
+
+
+def _insert(delivery: Delivery, planned: Sequence[Dispatch], connection: Connection) -> None:
+    event = delivery.event
+    connection.execute(
+        insert(deliveries).values(
+            id=delivery.id,
+            source=delivery.source,
+            received_at=delivery.received_at,
+            address=delivery.address,
+            encoding=delivery.encoding,
+            body_sha256=delivery.body_sha256,
+            event=event.event,
+            fields=dict(event.fields),
+            slot=delivery.slot,
+            fingerprint=delivery.fingerprint,
+        )
+    )
+    if planned:
+        connection.execute(insert(dispatches), [_dispatch_row(dispatch) for dispatch in planned])
+
+
+def _dispatch_row(dispatch: Dispatch) -> dict[str, Any]:
+    return {
+        "id": dispatch.id,
+        "delivery_id": dispatch.delivery_id,
+        "repository": dispatch.repository,
+        "event_type": dispatch.event_type,
+        "client_payload": dispatch.client_payload,
+        "key": dispatch.key,
+        "lane": dispatch.lane,
+        "accepted_at": dispatch.accepted_at,
+        "state": DispatchState.PENDING.value,
+        "due_at": dispatch.accepted_at,
+        "fence": 0,
+        "attempts_begun": 0,
+        "attempts_used": 0,
+        "doubts": 0,
+        "possibly_duplicated": False,
+    }
+
+
+def _begin_attempt(
+    candidate: _Candidate, now: datetime, lease: timedelta, connection: Connection
+) -> Claim | None:
+    """Take the candidate if it is still as it was seen, and write its attempt down."""
+    unchanged = (dispatches.c.seq == candidate.seq) & (dispatches.c.fence == candidate.fence)
+    query = select(dispatches).where(unchanged, dispatches.c.due_at <= now, *_claimable())
+    row = connection.execute(query.with_for_update(skip_locked=True, of=dispatches)).first()
+    if row is None:
+        return None
+    if row.state == DispatchState.SENDING.value:
+        row = _close_unanswered(row, now, connection)
+    claim = _claim(row, now, lease)
+    begun = {"state": DispatchState.SENDING.value, "due_at": claim.lease_until, "fence": claim.fence}
+    connection.execute(
+        update(dispatches).where(dispatches.c.seq == row.seq).values(attempts_begun=claim.attempt, **begun)
+    )
+    connection.execute(insert(attempts).values(dispatch_id=row.id, number=claim.attempt, started_at=now))
+    return claim
+
+
+def _close_unanswered(row: Row[Any], now: datetime, connection: Connection) -> Row[Any]:
+    """End the attempt of a claimant that died or stalled; nobody knows whether it arrived."""
+    its_attempt = (attempts.c.dispatch_id == row.id) & (attempts.c.number == row.attempts_begun)
+    started_at = connection.scalar(select(attempts.c.started_at).where(its_attempt))
+    connection.execute(
+        update(attempts)
+        .where(its_attempt)
+        .values(
+            ended_at=now,
+            outcome=OutcomeKind.AMBIGUOUS.value,
+            reason="no-answer",
+            detail="the process that was sending it ended, or stalled, before an answer was recorded",
+        )
+    )
+    connection.execute(
+        update(dispatches)
+        .where(dispatches.c.seq == row.seq)
+        .values(
+            attempts_used=row.attempts_used + 1,
+            doubts=row.doubts + 1,
+            doubt_since=row.doubt_since or started_at,
+        )
+    )
+    return connection.execute(select(dispatches).where(dispatches.c.seq == row.seq)).one()
+
+
+def _claim(row: Row[Any], now: datetime, lease: timedelta) -> Claim:
+    return Claim(
+        dispatch=Dispatch(
+            id=row.id,
+            delivery_id=row.delivery_id,
+            repository=row.repository,
+            event_type=row.event_type,
+            client_payload=row.client_payload,
+            key=row.key,
+            lane=row.lane,
+            accepted_at=row.accepted_at,
+        ),
+        fence=row.fence + 1,
+        attempt=row.attempts_begun + 1,
+        begun_at=now,
+        attempts_used=row.attempts_used,
+        unanswered=row.doubt_since,
+        doubts=row.doubts,
+        lease_until=now + lease,
+    )
+
+
+def _write_held(claim: Claim, values: Mapping[str, Any], connection: Connection) -> None:
+    """Change the dispatch of a claim that still holds: the fence stands in the statement itself."""
+    held = (dispatches.c.id == claim.dispatch.id) & (dispatches.c.fence == claim.fence) & _SENDING
+    if connection.execute(update(dispatches).where(held).values(**values)).rowcount != 1:
+        raise LostLeaseError(
+            f"dispatch {claim.dispatch.id}: its lease ended and it was taken over; our result is dropped"
+        )
+
+
+def _record(
+    claim: Claim, decision: Decision, outcome: Outcome, now: datetime, connection: Connection
+) -> None:
+    _write_held(claim, _after(claim, decision, outcome, now), connection)
+    connection.execute(
+        update(attempts)
+        .where(attempts.c.dispatch_id == claim.dispatch.id, attempts.c.number == claim.attempt)
+        .values(
+            ended_at=now,
+            outcome=outcome.kind.value,
+            reason=outcome.reason,
+            detail=outcome.detail,
+            status=outcome.status,
+        )
+    )
+
+
+def _after(claim: Claim, decision: Decision, outcome: Outcome, now: datetime) -> dict[str, Any]:
+    """Return what becomes of the dispatch's row."""
+    values: dict[str, Any] = {
+        "attempts_used": claim.attempts_used + decision.counts,
+        "reason": outcome.reason,
+        "detail": outcome.detail,
+    }
+    if outcome.kind is OutcomeKind.AMBIGUOUS:
+        values |= {"doubts": claim.doubts + 1, "doubt_since": claim.unanswered or claim.begun_at}
+    if isinstance(decision, Wait):
+        return values | {"state": DispatchState.PENDING.value, "due_at": decision.until}
+    values |= {"due_at": None, "ended_at": now}
+    if isinstance(decision, Sent):
+        return values | {"state": DispatchState.SENT.value, "run_url": outcome.run_url}
+    return values | {"state": DispatchState.DEAD.value, "reason": decision.reason, "detail": decision.detail}
+
+
+def _trace_row(rejection: Rejection) -> dict[str, Any]:
+    return {
+        "at": rejection.at,
+        "source": rejection.source,
+        "address": rejection.address,
+        "reason": rejection.reason,
+        "status": rejection.status,
+    }
+
+
+def _delivery_records(connection: Connection, rows: Sequence[Row[Any]]) -> list[DeliveryRecord]:
+    """Put each delivery's dispatches and their attempts with it: three queries, however many rows."""
+    of_these = dispatches.c.delivery_id.in_([row.id for row in rows])
+    sent = connection.execute(select(dispatches).where(of_these).order_by(dispatches.c.seq)).all()
+    of_those = attempts.c.dispatch_id.in_([row.id for row in sent])
+    tried = connection.execute(select(attempts).where(of_those).order_by(attempts.c.number)).all()
+    attempts_of = _grouped(tried, "dispatch_id", _attempt_record)
+    dispatches_of = _grouped(
+        sent, "delivery_id", lambda row: _dispatch_record(row, attempts_of.get(row.id, ()))
+    )
+    return [_delivery_record(row, dispatches_of.get(row.id, ())) for row in rows]
+
+
+def _grouped(rows: Iterable[Row[Any]], by: str, read: Callable[[Row[Any]], R]) -> dict[str, tuple[R, ...]]:
+    groups: dict[str, list[R]] = defaultdict(list)
+    for row in rows:
+        groups[getattr(row, by)].append(read(row))
+    return {name: tuple(group) for name, group in groups.items()}
+
+
+def _attempt_record(row: Row[Any]) -> AttemptRecord:
+    return AttemptRecord(
+        row.number, row.started_at, row.ended_at, row.outcome, row.reason, row.detail, row.status
+    )
+
+
+def _dispatch_record(row: Row[Any], tried: Sequence[AttemptRecord]) -> DispatchRecord:
+    state = DispatchState(row.state)
+    return DispatchRecord(
+        id=row.id,
+        repository=row.repository,
+        event_type=row.event_type,
+        key=row.key,
+        client_payload=row.client_payload,
+        state=state,
+        next_attempt_at=row.due_at if state is DispatchState.PENDING else None,
+        attempts_used=row.attempts_used,
+        possibly_duplicated=row.possibly_duplicated,
+        reason=row.reason,
+        detail=row.detail,
+        run_url=row.run_url,
+        attempts=tried,
+    )
+
+
+def _delivery_record(row: Row[Any], planned: Sequence[DispatchRecord]) -> DeliveryRecord:
+    return DeliveryRecord(
+        id=row.id,
+        source=row.source,
+        received_at=row.received_at,
+        address=row.address,
+        encoding=row.encoding,
+        body_sha256=row.body_sha256,
+        event=row.event,
+        fields=row.fields,
+        dispatches=planned,
+    )
