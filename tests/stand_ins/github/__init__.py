@@ -1,0 +1,20 @@
+"""A GitHub for tests and the demo, judged by GitHub's own OpenAPI description."""
+
+from tests.stand_ins.github.asked import Asked
+from tests.stand_ins.github.faults import Fault
+from tests.stand_ins.github.stand_in import GitHubStandIn, Violation
+from tests.stand_ins.github.state import App, Dispatched, Installation, Repository, Run, Token, Workflow
+
+__all__ = [
+    "App",
+    "Asked",
+    "Dispatched",
+    "Fault",
+    "GitHubStandIn",
+    "Installation",
+    "Repository",
+    "Run",
+    "Token",
+    "Violation",
+    "Workflow",
+]
