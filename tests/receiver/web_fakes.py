@@ -1,0 +1,108 @@
+"""What the tests of the way in share: samples, bodies, and a ledger that keeps its promises in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from receiver.delivery import Delivery, Rejection
+from receiver.dispatch import Dispatch
+from receiver.errors import LedgerError
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+SECRET = "wandb-secret-for-tests"
+TOKEN = "access-token-for-tests"
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
+ARTIFACT = "wandb-artifact://_id/QXJ0aWZhY3Q6MTU0NzI5Nzg2"
+
+
+def sample(name: str) -> bytes:
+    """One recorded body, byte for byte."""
+    return (SAMPLES / f"{name}.json").read_bytes()
+
+
+def flat(**changes: object) -> dict[str, object]:
+    """The fields of a flat delivery; a change to None takes a field away."""
+    fields: dict[str, object] = {
+        "event_type": "ADD_ARTIFACT_ALIAS",
+        "event_author": "ada",
+        "alias": "production",
+        "artifact_version": ARTIFACT,
+        "artifact_version_string": "acme/wandb-registry-model/Churn Model:v3",
+        "artifact_collection_name": "Churn Model",
+        "project_name": "wandb-registry-model",
+        "entity_name": "acme",
+    }
+    fields.update(changes)
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def body(fields: object) -> bytes:
+    """The fields as JSON."""
+    return json.dumps(fields, ensure_ascii=False).encode()
+
+
+def rendered_template() -> dict[str, str]:
+    """The README's template as W&B would fill it in when an alias is added."""
+    template = sample("readme_template").decode()
+    values = {
+        "event_type": "ADD_ARTIFACT_ALIAS",
+        "event_author": "ada",
+        "alias": "production",
+        "tag": "",
+        "artifact_version": ARTIFACT,
+        "artifact_version_string": "acme/wandb-registry-model/Churn Model:v3",
+        "artifact_version_index": "3",
+        "artifact_collection_name": "Churn Model",
+        "project_name": "wandb-registry-model",
+        "entity_name": "acme",
+        "automation_name": "build on promotion",
+    }
+    for name, value in values.items():
+        template = template.replace(f"${{{name}}}", value)
+    fields: dict[str, str] = json.loads(template)
+    return fields
+
+
+class FakeClock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self, now: datetime = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        """The time."""
+        return self.now
+
+    def advance(self, **by: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(**by)
+
+
+class FakeLedger:
+    """A ledger in memory: it keeps a delivery with all its dispatches, or, while ``down``, nothing at all."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self.kept: list[tuple[Delivery, tuple[Dispatch, ...]]] = []
+        self.rejections: list[Rejection] = []
+
+    def accept(self, delivery: Delivery, dispatches: Sequence[Dispatch]) -> None:
+        """Keep both, or raise LedgerError and keep neither."""
+        self._check_up()
+        self.kept.append((delivery, tuple(dispatches)))
+
+    def note_rejection(self, rejection: Rejection) -> None:
+        """Keep the trace of a webhook that was not taken."""
+        self._check_up()
+        self.rejections.append(rejection)
+
+    def check_writable(self) -> None:
+        """Raise LedgerError while it could keep nothing."""
+        self._check_up()
+
+    def _check_up(self) -> None:
+        if self.down:
+            raise LedgerError("the disk is full")
