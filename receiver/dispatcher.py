@@ -1,0 +1,285 @@
+"""The story of one dispatch – claim, look, send, record – and the threads that tell it over and over."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from itertools import chain, repeat
+from typing import Protocol
+
+from receiver.dispatch import Dispatch, Outcome, OutcomeKind, RunSearch
+from receiver.errors import LedgerError, LostLeaseError
+from receiver.ledger import Claim
+from receiver.retry import GAVE_UP, Decision, decide, may_resend
+
+LEASE = timedelta(seconds=60)
+# No wait is longer: the clock on the wall may jump while we wait by the one that cannot.
+LONGEST_WAIT = timedelta(seconds=10)
+SHORTEST_WAIT = timedelta(milliseconds=10)
+# Where other processes accept too, nobody wakes us for theirs.
+POLL = timedelta(seconds=1)
+BACKOFF = (0.1, 0.5, 2.0, 5.0)  # Seconds, while the ledger is away.
+STALLED_AFTER = 180.0  # Seconds without a turn; a send has its own deadlines, well below.
+
+_log = logging.getLogger(__name__)
+
+
+class Destination(Protocol):
+    """Where dispatches go."""
+
+    def send(self, dispatch: Dispatch) -> Outcome:
+        """Try once, and say what came of it."""
+        ...
+
+    def find_run(self, dispatch: Dispatch, since: datetime) -> RunSearch:
+        """Look for a run that shows the key of the dispatch."""
+        ...
+
+
+class Claims(Protocol):
+    """The ledger, as far as it is needed here."""
+
+    one_process: bool
+
+    def claim(self, now: datetime, lease: timedelta) -> Claim | None:
+        """Take what may go now."""
+        ...
+
+    def renew(self, claim: Claim, now: datetime, lease: timedelta) -> Claim:
+        """Hold it for longer."""
+        ...
+
+    def mark_possibly_duplicated(self, claim: Claim) -> None:
+        """Write down that it may arrive twice."""
+        ...
+
+    def record(self, claim: Claim, decision: Decision, outcome: Outcome, now: datetime) -> None:
+        """End the attempt."""
+        ...
+
+    def next_due(self) -> datetime | None:
+        """Tell when to claim next."""
+        ...
+
+    def subscribe(self, wake: Callable[[], None]) -> None:
+        """Have us told of what is new."""
+        ...
+
+
+def deliver(claim: Claim, claims: Claims, destination: Destination) -> tuple[Outcome, bool]:
+    """Send what is claimed, and say whether it was tried; what may have arrived already is looked for first.
+
+    Raises:
+        LostLeaseError: It was taken over before it was sent again; it was not sent.
+    """
+    if claim.unanswered is None:
+        return _send(destination, claim.dispatch), True
+    search = _look(destination, claim.dispatch, claim.unanswered)
+    if search.url is not None:
+        return _found(search.url), False
+    if not may_resend(claim.doubts):
+        return _not_again(claim, search), False
+    claims.mark_possibly_duplicated(claim)  # Before, not after: we may not live to say so.
+    return _send(destination, claim.dispatch), True
+
+
+def _send(destination: Destination, dispatch: Dispatch) -> Outcome:
+    try:
+        return destination.send(dispatch)
+    except Exception as error:  # noqa: BLE001 - a bug in one destination must not stop the others
+        _log_bug(f"sending dispatch {dispatch.id}", error)
+        detail = f"{type(error).__name__} in Handoff while sending: please report it"
+        return Outcome(OutcomeKind.AMBIGUOUS, "internal-error", detail)
+
+
+def _look(destination: Destination, dispatch: Dispatch, since: datetime) -> RunSearch:
+    try:
+        return destination.find_run(dispatch, since)
+    except Exception as error:  # noqa: BLE001 - as above
+        _log_bug(f"looking for the run of dispatch {dispatch.id}", error)
+        return RunSearch(why_not=f"{type(error).__name__} in Handoff")
+
+
+def _log_bug(doing: str, error: Exception) -> None:
+    """Log where it happened, but not the message: nobody knows what it holds."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("%s: unexpected %s\n%s", doing, type(error).__name__, where)
+
+
+def _found(url: str) -> Outcome:
+    detail = "an earlier attempt got no answer, but its run is there: not sent again"
+    return Outcome(OutcomeKind.SENT, "already-sent", detail, run_url=url)
+
+
+def _not_again(claim: Claim, search: RunSearch) -> Outcome:
+    looked = f"the look for its run failed ({search.why_not})" if search.why_not else "no run shows its key"
+    detail = f"{claim.doubts} attempts may have arrived, and {looked}: see whether it ran, then redeliver it"
+    return Outcome(OutcomeKind.REFUSED, GAVE_UP, detail)
+
+
+class Dispatcher:
+    """Sends what the ledger has due, with a few threads; each tells the story of one dispatch at a time."""
+
+    def __init__(  # noqa: PLR0913 - the clocks come in, so that no test needs to wait
+        self,
+        ledger: Claims,
+        destination: Destination,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        jitter: Callable[[], float] = random.random,
+        monotonic: Callable[[], float] = time.monotonic,
+        threads: int = 4,
+        lease: timedelta = LEASE,
+    ) -> None:
+        self._ledger = ledger
+        self._destination = destination
+        self._now = now
+        self._jitter = jitter
+        self._monotonic = monotonic
+        self._lease = lease
+        self._longest_wait = LONGEST_WAIT if ledger.one_process else POLL
+        self._changed = threading.Condition()
+        self._wakes = 0
+        self._stopping = threading.Event()
+        self._drained = threading.Event()
+        self._held: dict[str, Claim] = {}
+        self._turned: dict[int, float] = {}
+        names = [f"dispatcher-{number}" for number in range(1, threads + 1)]
+        self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for name in names]
+        self._heart = threading.Thread(target=self._beat, name="dispatcher-heart", daemon=True)
+
+    def start(self) -> None:
+        """Begin to claim and send."""
+        self._ledger.subscribe(self.wake)
+        self._heart.start()
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, timeout: float) -> bool:
+        """Claim no more, finish what is being sent; tell whether that was done within ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            self._stopping.set()
+            self._changed.notify_all()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
+        self._drained.set()  # Until then the heart beats for what is still being sent.
+        return not any(thread.is_alive() for thread in self._threads)
+
+    @property
+    def alive(self) -> bool:
+        """Whether every thread lives and has turned lately."""
+        late = self._monotonic() - STALLED_AFTER
+        return all(
+            thread.is_alive() and self._turned.get(thread.ident or 0, late) > late for thread in self._threads
+        )
+
+    def wake(self) -> None:
+        """Have one thread look for something to send, now."""
+        with self._changed:
+            self._wakes += 1
+            self._changed.notify()
+
+    def run_once(self) -> bool:
+        """Claim one dispatch and see its attempt through; False when nothing is due."""
+        claim = self._ledger.claim(self._now(), self._lease)
+        if claim is None:
+            return False
+        self.wake()  # Where there was one there may be more, for another thread.
+        self._held[claim.dispatch.id] = claim
+        try:
+            self._see_through(claim)
+        except LostLeaseError as error:
+            _log.warning("%s", error)
+        finally:
+            del self._held[claim.dispatch.id]
+        return True
+
+    def _see_through(self, claim: Claim) -> None:
+        outcome, tried = deliver(claim, self._ledger, self._destination)
+        now = self._now()
+        decision = decide(
+            outcome,
+            attempts_used=claim.attempts_used,
+            accepted_at=claim.dispatch.accepted_at,
+            now=now,
+            jitter=self._jitter,
+            doubts=claim.doubts,
+        )
+        self._record(claim, decision if tried else replace(decision, counts=False), outcome, now)
+        what = (claim.dispatch.id, claim.dispatch.repository, claim.attempt, type(decision).__name__.lower())
+        _log.info("dispatch %s to %s, attempt %d: %s (%s)", *what, outcome.reason)
+
+    def _record(self, claim: Claim, decision: Decision, outcome: Outcome, now: datetime) -> None:
+        """Write it down, however often that takes: what is sent is sent, and the fence keeps us honest."""
+        pauses = chain(BACKOFF, repeat(BACKOFF[-1]))
+        while not self._recorded(claim, decision, outcome, now):
+            if self._stopping.wait(next(pauses)):
+                raise LedgerError(
+                    f"dispatch {claim.dispatch.id}: we stop, and {outcome.reason} is not recorded"
+                )
+
+    def _recorded(self, claim: Claim, decision: Decision, outcome: Outcome, now: datetime) -> bool:
+        try:
+            self._ledger.record(claim, decision, outcome, now)
+        except LedgerError as error:
+            _log.warning("dispatch %s: %s is not recorded yet: %s", claim.dispatch.id, outcome.reason, error)
+            return False
+        return True
+
+    def _work(self) -> None:
+        """Turn until told to stop, whatever happens."""
+        failures = 0
+        while not self._stopping.is_set():
+            self._turned[threading.get_ident()] = self._monotonic()
+            failures = 0 if self._turn() else failures + 1
+            if failures:
+                self._stopping.wait(BACKOFF[min(failures, len(BACKOFF)) - 1])
+
+    def _turn(self) -> bool:
+        """Send one, or wait for one; False when the ledger is away or we have a bug."""
+        seen = self._wakes
+        try:
+            if not self.run_once():
+                self._wait(seen)
+        except LedgerError as error:
+            _log.error("nothing can be sent now: %s", error)
+            return False
+        except Exception as error:  # noqa: BLE001 - the thread must outlive every bug
+            _log_bug("dispatching", error)
+            return False
+        return True
+
+    def _wait(self, seen: int) -> None:
+        """Wait until something is due, or for news since ``seen``."""
+        due = self._ledger.next_due()
+        wait = self._longest_wait if due is None else min(due - self._now(), self._longest_wait)
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._wakes != seen or self._stopping.is_set(),
+                max(wait, SHORTEST_WAIT).total_seconds(),
+            )
+
+    def _beat(self) -> None:
+        while not self._drained.wait(self._lease.total_seconds() / 3):
+            self.renew_held()
+
+    def renew_held(self) -> None:
+        """Hold for longer what is being sent: a slow server must not make us lose the claim."""
+        for claim in list(self._held.values()):
+            self._renew(claim)
+
+    def _renew(self, claim: Claim) -> None:
+        try:
+            self._ledger.renew(claim, self._now(), self._lease)
+        except LostLeaseError:
+            pass  # Ended meanwhile, or taken over: whoever records it will see which.
+        except LedgerError as error:
+            _log.warning("dispatch %s: its lease is not renewed: %s", claim.dispatch.id, error)
