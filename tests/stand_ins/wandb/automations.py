@@ -68,7 +68,7 @@ class Automation:
     author: str = "ana"
 
     def matches(self, event: Event) -> bool:
-        """Whether the event is of this kind, in this collection (or project, or entity), for such an alias."""
+        """Whether it is this kind of event, in this scope, for such an alias or tag."""
         path = str(event.collection)
         return (
             _LEGACY_NAMES.get(self.event, self.event) == event.kind
@@ -80,6 +80,10 @@ class Automation:
     def body(self, event: Event) -> bytes:
         """The payload for this event, as it is sent."""
         return serialised(rendered(self.payload, {**self._variables(event), **self.webhook.variables}))
+
+    def execute(self, event: Event, now: Callable[[], datetime]) -> Execution:
+        """Post for this event."""
+        return deliver(self.name, event.kind, self.webhook, self.body(event), now)
 
     def _variables(self, event: Event) -> dict[str, str]:
         membership, project = event.membership, event.collection.project

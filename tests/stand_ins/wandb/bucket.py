@@ -55,16 +55,14 @@ class Bucket:
             else self._spoiled(request, stored, fault)
         )
 
-    def _spoiled(self, request: Request, stored: Stored, fault: Fault) -> Response:
+    def _spoiled(self, request: Request, content: Content, fault: Fault) -> Response:
         if fault.reset:
             reset_connection(request.environ)
         if fault.status is not None and fault.status >= 300:
             response = Response(fault.body or b"on demand", fault.status)
         else:
-            content = (
-                Content.of(fault.spoil(stored.content.read())) if fault.spoils_content else stored.content
-            )
-            response = _whole_or_part(request, content, ignore_range=fault.ignore_range)
+            sent = Content.of(fault.spoil(content.read())) if fault.spoils_content else content
+            response = _whole_or_part(request, sent, ignore_range=fault.ignore_range)
         if fault.gzip:
             response = _gzipped(response, fault)
         response.headers.update(fault.extra_headers)
@@ -123,5 +121,6 @@ def _gzipped(response: Response, fault: Fault) -> Response:
 
 
 def _error(status: int, code: str, message: str) -> Response:
-    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
+    fields = f"<Code>{code}</Code><Message>{message}</Message>"
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{fields}</Error>'
     return Response(body, status, mimetype="application/xml")

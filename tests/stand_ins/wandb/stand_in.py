@@ -9,28 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from werkzeug.wrappers import Request
 
 from tests.stand_ins.wandb import api, automations, graph, manifest
+from tests.stand_ins.wandb.addresses import Addresses
+from tests.stand_ins.wandb.answers import Asker
 from tests.stand_ins.wandb.automations import Automation, Execution, Webhook
-from tests.stand_ins.wandb.bucket import Bucket, Stored
+from tests.stand_ins.wandb.bucket import Bucket
 from tests.stand_ins.wandb.faults import Faults
-from tests.stand_ins.wandb.manifest import Content, Entry
 from tests.stand_ins.wandb.serving import Server
-from tests.stand_ins.wandb.signed_urls import SignedUrls
-from tests.stand_ins.wandb.state import (
-    Artifact,
-    Event,
-    Membership,
-    Organization,
-    RefusedError,
-    Run,
-    State,
-    User,
-)
+from tests.stand_ins.wandb.state import Event, Membership, Organization, Run, State, User
 
 
 @dataclass(frozen=True)
@@ -40,7 +30,7 @@ class RecordedRequest:
     Attributes:
         origin: ``api`` or ``files``.
         operation: The name of the GraphQL operation, else None.
-        variables: Of the GraphQL operation.
+        variables: Of the GraphQL operation, else None.
         target: What faults call the file, else None.
         headers: All of them, names in lower case.
     """
@@ -48,10 +38,10 @@ class RecordedRequest:
     origin: str
     method: str
     path: str
-    operation: str | None
-    variables: Mapping[str, Any] | None
-    target: str | None
     headers: Mapping[str, str]
+    operation: str | None = None
+    variables: Mapping[str, Any] | None = None
+    target: str | None = None
 
 
 class WandbStandIn:
@@ -72,21 +62,28 @@ class WandbStandIn:
         self, *, now: Callable[[], datetime] | None = None, port: int = 0, files_port: int = 0
     ) -> None:
         self.now = now or (lambda: datetime.now(timezone.utc))
-        self.features: frozenset[str] | set[str] | None = set(graph.FEATURES)
+        self.features: set[str] | None = set(graph.FEATURES)
         self.url_lifetime = timedelta(hours=1)
         self.most_per_page: int | None = None
         self.version_aliases = True
         self.requests: list[RecordedRequest] = []
         self.executions: list[Execution] = []
         self.faults = Faults()
+        self._lock = threading.RLock()
         self._events: list[Event] = []
         self._automations: list[Automation] = []
-        self._lock = threading.RLock()
-        self._signer = SignedUrls(secrets.token_bytes(32))
         self._state = State(self.now, self._events.append)
-        self.api_key = self.add_user("ana").api_key
+        self._addresses = Addresses(
+            self._state.artifacts,
+            origin=lambda: self.files_url,
+            now=self.now,
+            lifetime=lambda: self.url_lifetime,
+        )
         self._api = Server(api.create_app(self), port)
-        self._files = Server(Bucket(self._find, self._refusal, self._record_file, self.faults), files_port)
+        self._files = Server(
+            Bucket(self._addresses.find, self._addresses.refusal, self._record_file, self.faults), files_port
+        )
+        self.api_key = self.add_user("ana").api_key
 
     # --- serving
 
@@ -103,12 +100,10 @@ class WandbStandIn:
         self._api.stop()
         self._files.stop()
 
-    def __enter__(self) -> WandbStandIn:
+    def __enter__(self) -> WandbStandIn:  # noqa: PYI034 - typing.Self is newer than our oldest Python
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
@@ -122,6 +117,21 @@ class WandbStandIn:
         return self._files.url
 
     # --- what people do in W&B
+
+    def add_user(
+        self, name: str, *, api_key: str | None = None, entities: Iterable[str] | None = None
+    ) -> User:
+        """Add a person who sees these entities; None means all."""
+        seen = None if entities is None else frozenset(entities)
+        with self._changing() as state:
+            state.users.append(User(next(state.numbers), name, api_key or secrets.token_hex(20), seen))
+            return state.users[-1]
+
+    def add_organization(self, name: str, *, entity: str, teams: Iterable[str] = ()) -> Organization:
+        """Found an organization: its entity holds the registries."""
+        with self._changing() as state:
+            state.organizations.append(Organization(next(state.numbers), name, entity, tuple(teams)))
+            return state.organizations[-1]
 
     def log_artifact(
         self,
@@ -139,7 +149,7 @@ class WandbStandIn:
         description: str | None = None,
         run: Run | None = None,
     ) -> Membership:
-        """Log the next version of ``entity/project/collection``; paths are kept as they are, safe or not."""
+        """Log the next version of ``entity/project/collection``; its paths are taken as they are."""
         built = manifest.build(files, references or {}, algorithm=algorithm, layout=layout)
         with self._changing() as rules:
             return rules.log(
@@ -155,58 +165,41 @@ class WandbStandIn:
             )
 
     def commit(self, version: Membership) -> None:
-        """End the upload of a version logged as PENDING."""
-        with self._changing() as rules:
-            rules.commit(version.artifact)
+        """End the upload of a version that was logged as PENDING."""
+        with self._changing() as state:
+            state.commit(version.artifact)
 
     def delete(self, version: Membership) -> None:
         """Delete a version everywhere."""
-        with self._changing() as rules:
-            rules.delete(version.artifact)
+        with self._changing() as state:
+            state.delete(version.artifact)
 
     def link(
         self, version: Membership, path: str, aliases: Iterable[str] = (), by: str | None = None
     ) -> Membership:
-        """Link a version to a registry's collection."""
-        with self._changing() as rules:
-            return rules.link(version.artifact, path, aliases, by)
+        """Link a version to a registry's collection, made when it is new."""
+        with self._changing() as state:
+            return state.link(version.artifact, path, aliases, by)
 
-    def unlink(self, version: Membership, path: str, by: str | None = None) -> None:
+    def unlink(self, path: str, version: Membership, by: str | None = None) -> None:
         """Take a version out of a registry's collection."""
-        with self._changing() as rules:
-            rules.unlink(_member(rules, path, version), by)
+        with self._changing() as state:
+            state.unlink(state.membership(path, version.artifact), by)
 
     def add_alias(self, path: str, version: Membership, alias: str, by: str | None = None) -> None:
         """Give the version this alias in that collection; it leaves the version that had it."""
-        with self._changing() as rules:
-            rules.add_alias(_member(rules, path, version), alias, by)
+        with self._changing() as state:
+            state.add_alias(state.membership(path, version.artifact), alias, by)
 
     def remove_alias(self, path: str, version: Membership, alias: str) -> None:
         """Take the alias from the version in that collection."""
-        with self._changing() as rules:
-            rules.remove_alias(_member(rules, path, version), alias)
+        with self._changing() as state:
+            state.remove_alias(state.membership(path, version.artifact), alias)
 
     def add_tag(self, version: Membership, tag: str, by: str | None = None) -> None:
         """Tag a version."""
-        with self._changing() as rules:
-            rules.tag(version.artifact, tag, by)
-
-    def add_organization(self, name: str, *, entity: str, teams: Iterable[str] = ()) -> Organization:
-        """Found an organization: its entity holds the registries."""
-        with self._changing() as rules:
-            rules.organizations.append(Organization(next(rules.numbers), name, entity, tuple(teams)))
-            return rules.organizations[-1]
-
-    def add_user(
-        self, name: str, *, api_key: str | None = None, entities: Iterable[str] | None = None
-    ) -> User:
-        """Add a person who sees these entities; None means all."""
-        seen = None if entities is None else frozenset(entities)
-        with self._changing() as rules:
-            rules.users.append(User(next(rules.numbers), name, api_key or secrets.token_hex(20), seen))
-            return rules.users[-1]
-
-    # --- automations
+        with self._changing() as state:
+            state.tag(version.artifact, tag, by)
 
     def add_automation(
         self,
@@ -220,10 +213,10 @@ class WandbStandIn:
         payload: Any = None,
         author: str = "ana",
     ) -> Automation:
-        """Post to the webhook whenever this happens; a shorter ``collection`` means the whole project or entity."""
-        automation = Automation(name, collection, event, webhook, payload, alias_regex, tag_regex, author)
-        self._automations.append(automation)
-        return automation
+        """Post to the webhook whenever this happens; ``collection`` may be a whole project or entity."""
+        added = Automation(name, collection, event, webhook, payload, alias_regex, tag_regex, author)
+        self._automations.append(added)
+        return added
 
     def press_test_button(self, webhook: Webhook, payload: Any = None) -> Execution:
         """Send the template as it is, nothing filled in; no template is ``{}``."""
@@ -231,9 +224,49 @@ class WandbStandIn:
         self.executions.append(automations.deliver("(test)", "(test)", webhook, body, self.now))
         return self.executions[-1]
 
+    # --- what the servers ask
+
+    def user_with_key(self, api_key: str) -> User | None:
+        """Whose key this is."""
+        return self._state.user_with_key(api_key)
+
+    def execute(self, query: str, variables: dict[str, Any] | None, user: User) -> tuple[int, dict[str, Any]]:
+        """The status and body for a GraphQL document."""
+        features = None if self.features is None else frozenset(self.features)
+        with self._changing() as state:
+            asker = Asker(
+                state,
+                user,
+                features or frozenset(),
+                self._addresses.of_file,
+                self._addresses.of_manifest,
+                self.most_per_page,
+                self.version_aliases,
+            )
+            return graph.answer(query, variables, features, asker)
+
+    def stored_under(self, entity: str, hex_digest: str, user: User) -> tuple[str, str] | None:
+        """The path and the signed address of a file, found by what the fallback addresses say of it."""
+        if not user.sees(entity):
+            return None
+        with self._lock:
+            for artifact in self._state.committed_in(entity):
+                for entry in artifact.manifest.entries:
+                    if entry.content is not None and entry.hex_digest == hex_digest:
+                        return entry.path, self._addresses.of_file(artifact, entry)
+        return None
+
+    def record(self, origin: str, request: Request, **what: Any) -> None:
+        """Remember a request."""
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self.requests.append(RecordedRequest(origin, request.method, request.path, headers, **what))
+
+    def _record_file(self, request: Request, target: str | None) -> None:
+        self.record("files", request, target=target)
+
     @contextmanager
     def _changing(self) -> Iterator[State]:
-        """The state under its lock; afterwards, without the lock, what happened is told to the automations."""
+        """The state under its lock; what happened is then told to the automations, without the lock."""
         with self._lock:
             try:
                 yield self._state
@@ -243,91 +276,4 @@ class WandbStandIn:
         for event in events:
             for automation in self._automations:
                 if automation.matches(event):
-                    self._execute(automation, event)
-
-    def _execute(self, automation: Automation, event: Event) -> None:
-        body = automation.body(event)
-        done = automations.deliver(automation.name, event.kind, automation.webhook, body, self.now)
-        self.executions.append(done)
-
-    # --- what the servers ask
-
-    def user_with_key(self, api_key: str) -> User | None:
-        """Whose key this is."""
-        with self._lock:
-            return self._state.user_with_key(api_key)
-
-    def execute(self, query: str, variables: dict[str, Any] | None, user: User) -> tuple[int, dict[str, Any]]:
-        """The status and body for a GraphQL document."""
-        features = None if self.features is None else frozenset(self.features)
-        with self._changing() as rules:
-            asker = graph.Asker(
-                rules,
-                user,
-                features,
-                self._file_url,
-                self._manifest_url,
-                self.most_per_page,
-                self.version_aliases,
-            )
-            return graph.answer(query, variables, asker)
-
-    def stored_under(self, entity: str, hex_digest: str, user: User) -> tuple[str, str] | None:
-        """The path and the signed address of a file, by what the fallback addresses say of it."""
-        with self._lock:
-            for artifact in self._state.artifacts.values():
-                if artifact.state == "COMMITTED" and _belongs(artifact, entity, user):
-                    for entry in artifact.manifest.entries:
-                        if entry.content is not None and entry.hex_digest == hex_digest:
-                            return entry.path, self._file_url(artifact, entry)
-        return None
-
-    def record(self, origin: str, request: Request, **what: Any) -> None:
-        """Remember a request."""
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        known = {"operation": None, "variables": None, "target": None, **what}
-        self.requests.append(RecordedRequest(origin, request.method, request.path, headers=headers, **known))
-
-    def _record_file(self, request: Request, target: str | None) -> None:
-        self.record("files", request, target=target)
-
-    def _file_url(self, artifact: Artifact, entry: Entry) -> str:
-        place = artifact.manifest.entries.index(
-            entry
-        )  # Not its path: no path can then mislead a client's URL parser.
-        return self._sign(f"/bucket/{artifact.number}/{place}/{entry.hex_digest}")
-
-    def _manifest_url(self, artifact: Artifact) -> str:
-        return self._sign(f"/bucket/{artifact.number}/wandb_manifest.json")
-
-    def _sign(self, path: str) -> str:
-        return f"{self.files_url}{path}?{self._signer.query(path, self.now(), self.url_lifetime)}"
-
-    def _refusal(self, path: str, query: Mapping[str, str]) -> str | None:
-        return self._signer.refusal(
-            path, query.get("X-Expires", ""), query.get("X-Signature", ""), self.now()
-        )
-
-    def _find(self, path: str) -> Stored | None:
-        number, _, rest = path.removeprefix("/bucket/").partition("/")
-        with self._lock:
-            artifact = self._state.artifacts.get(int(number)) if number.isdigit() else None
-        if artifact is None or artifact.state != "COMMITTED":
-            return None
-        if rest == "wandb_manifest.json":
-            return Stored("manifest", Content.of(artifact.manifest_file))
-        entry = artifact.manifest.entries[int(rest.partition("/")[0])]
-        return Stored(f"file:{entry.path}", entry.content) if entry.content else None
-
-
-def _member(rules: State, path: str, version: Membership) -> Membership:
-    for membership in rules.find_collection(path).memberships:
-        if membership.artifact is version.artifact:
-            return membership
-    raise RefusedError(f"{version.name} is not in {path}")
-
-
-def _belongs(artifact: Artifact, entity: str, user: User) -> bool:
-    return user.sees(entity) and any(
-        each.collection.project.entity == entity for each in artifact.memberships
-    )
+                    self.executions.append(automation.execute(event, self.now))

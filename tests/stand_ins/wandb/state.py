@@ -86,6 +86,11 @@ class Collection:
     def __str__(self) -> str:
         return f"{self.project.entity}/{self.project.name}/{self.name}"
 
+    @property
+    def id(self) -> str:
+        """GraphQL's global id."""
+        return global_id("ArtifactCollection", self.number)
+
     def find(self, alias: str) -> Membership | None:
         """The version that this alias, or ``vN``, names now."""
         return next((each for each in self.memberships if alias in (each.version, *each.aliases)), None)
@@ -133,6 +138,11 @@ class Membership:
     index: int
     created_at: datetime
     aliases: list[str] = field(default_factory=list)
+
+    @property
+    def entity(self) -> str:
+        """Who owns the collection."""
+        return self.collection.project.entity
 
     @property
     def version(self) -> str:
@@ -307,17 +317,24 @@ class State:
             raise RefusedError(f"{path} is an {found.graphql_type}, not an {graphql_type}")
         return found
 
-    def find_collection(self, path: str) -> Collection:
-        """The collection of this path, or an error."""
-        entity, project_name, name = path.split("/")
-        project = self.projects.get((entity, project_name))
-        if project is None or name not in project.collections:
-            raise RefusedError(f"there is no collection {path}")
-        return project.collections[name]
+    def membership(self, path: str, artifact: Artifact) -> Membership:
+        """The version as the collection of this path knows it, or an error."""
+        found = next((each for each in artifact.memberships if str(each.collection) == path), None)
+        if found is None or artifact.state == "DELETED":
+            raise RefusedError(f"artifact {artifact.id} is not in {path}")
+        return found
 
     def find_artifact(self, artifact_id: str) -> Artifact | None:
         """The version of this global id, deleted ones included."""
         return next((each for each in self.artifacts.values() if each.id == artifact_id), None)
+
+    def committed_in(self, entity: str) -> list[Artifact]:
+        """The usable versions that a collection of this entity shows."""
+        return [
+            each
+            for each in self.artifacts.values()
+            if each.state == "COMMITTED" and any(seen.entity == entity for seen in each.memberships)
+        ]
 
     def organization_of(self, entity: str) -> Organization | None:
         """The organization that this entity is, or is a team of."""
