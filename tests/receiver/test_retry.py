@@ -1,0 +1,169 @@
+"""What follows from the end of an attempt."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.dispatch import Outcome, OutcomeKind
+from receiver.retry import (
+    AMBIGUOUS_SCHEDULE,
+    GAVE_UP,
+    GIVE_UP_AFTER,
+    SCHEDULE,
+    Dead,
+    Decision,
+    Sent,
+    Wait,
+    decide,
+    may_resend,
+)
+from tests.receiver.fakes import BUSY, GONE, RESET, START, TAKEN, UNREACHABLE, Answer
+
+
+def decided(
+    outcome: Outcome, *, used: int = 0, after: timedelta = timedelta(0), jitter: float = 0.5, doubts: int = 0
+) -> Decision:
+    return decide(
+        outcome,
+        attempts_used=used,
+        accepted_at=START,
+        now=START + after,
+        jitter=lambda: jitter,
+        doubts=doubts,
+    )
+
+
+def throttled(wait: timedelta | None) -> Outcome:
+    return Outcome(OutcomeKind.THROTTLED, "rate-limited", "slow down", status=429, wait=wait)
+
+
+def test_what_arrived_is_sent() -> None:
+    """
+    A dispatch that GitHub took is done.
+    """
+    assert decided(TAKEN.outcome) == Sent()
+
+
+def test_what_is_refused_is_dead_at_once_with_its_reason() -> None:
+    """
+    What can never succeed is not tried again, and says why in the words of the answer.
+    """
+    assert decided(GONE.outcome) == Dead("github-404", "no such repository")
+
+
+@pytest.mark.parametrize(
+    ("used", "seconds"), list(enumerate([5, 30, 120, 600, 1800, 7200, 18000, 36000])), ids=str
+)
+def test_failures_wait_by_the_schedule(used: int, seconds: int) -> None:
+    """
+    5 s, 30 s, 2 m, 10 m, 30 m, 2 h, 5 h, 10 h; each attempt counts.
+    """
+    assert decided(UNREACHABLE.outcome, used=used) == Wait(START + timedelta(seconds=seconds), counts=True)
+
+
+def test_the_last_wait_of_the_schedule_repeats() -> None:
+    """
+    After the end of the schedule it goes on with the last wait, while a day has room for it.
+    """
+    assert decided(UNREACHABLE.outcome, used=100) == Wait(START + SCHEDULE[-1])
+
+
+@pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 24), (0.5, 30), (1.0, 36)])
+def test_a_wait_is_up_to_a_fifth_longer_or_shorter(jitter: float, seconds: int) -> None:
+    """
+    Jitter spreads what failed together.
+    """
+    assert decided(UNREACHABLE.outcome, used=1, jitter=jitter) == Wait(START + timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize("answer", [UNREACHABLE, BUSY, RESET], ids=["retry", "throttled", "ambiguous"])
+def test_a_day_after_acceptance_it_is_dead(answer: Answer) -> None:
+    """
+    When the next attempt would be over 24 hours after the delivery, it is dead and says the last answer.
+    """
+    decision = decided(answer.outcome, after=GIVE_UP_AFTER)
+
+    assert isinstance(decision, Dead)
+    assert decision.reason == GAVE_UP
+    assert answer.outcome.detail in decision.detail
+
+
+def test_the_day_includes_its_last_moment() -> None:
+    """
+    An attempt exactly 24 hours after acceptance is still made; one a microsecond later is not.
+    """
+    just = GIVE_UP_AFTER - timedelta(seconds=90)
+
+    assert decided(BUSY.outcome, after=just) == Wait(START + GIVE_UP_AFTER, counts=False)
+    assert isinstance(decided(BUSY.outcome, after=just + timedelta(microseconds=1)), Dead)
+
+
+@pytest.mark.parametrize(
+    ("asked", "waits"),
+    [
+        (timedelta(seconds=90), timedelta(seconds=90)),
+        (None, timedelta(seconds=60)),
+        (timedelta(0), timedelta(seconds=1)),
+        (timedelta(seconds=-5), timedelta(seconds=1)),
+        (timedelta(days=3650), timedelta(hours=2)),
+    ],
+    ids=["as-asked", "not-said", "zero", "negative", "ten-years"],
+)
+@pytest.mark.parametrize("jitter", [0.0, 1.0])
+def test_a_throttle_waits_what_was_asked_and_uses_no_attempt(
+    asked: timedelta | None, waits: timedelta, jitter: float
+) -> None:
+    """
+    To the second, never earlier, within bounds that no broken header can leave.
+    """
+    assert decided(throttled(asked), used=3, jitter=jitter) == Wait(START + waits, counts=False)
+
+
+@pytest.mark.parametrize(("doubts", "wait"), list(enumerate(AMBIGUOUS_SCHEDULE)), ids=str)
+def test_what_may_have_arrived_waits_long_enough_for_its_run_to_show(doubts: int, wait: timedelta) -> None:
+    """
+    The waits after ambiguous attempts have a schedule of their own.
+    """
+    assert decided(RESET.outcome, doubts=doubts) == Wait(START + wait)
+    assert wait >= timedelta(seconds=30)
+
+
+def test_what_may_have_arrived_is_sent_again_a_few_times_only() -> None:
+    """
+    There are four resends; the fifth ambiguous attempt is the last.
+    """
+    decision = decided(RESET.outcome, doubts=4)
+
+    assert isinstance(decision, Dead)
+    assert decision.reason == GAVE_UP
+    assert "5 attempts may have arrived" in decision.detail
+    assert [may_resend(doubts) for doubts in (1, 4, 5)] == [True, True, False]
+
+
+@given(
+    outcome=st.builds(
+        Outcome,
+        st.sampled_from(OutcomeKind),
+        st.just("reason"),
+        st.just("detail"),
+        wait=st.none() | st.timedeltas(),
+    ),
+    used=st.integers(0, 10_000),
+    doubts=st.integers(0, 100),
+    after=st.timedeltas(timedelta(-1), timedelta(days=3)),
+    jitter=st.floats(0, 1),
+)
+def test_no_wait_is_in_the_past_or_past_the_day(
+    outcome: Outcome, used: int, doubts: int, after: timedelta, jitter: float
+) -> None:
+    """
+    Whatever came back and whenever: a wait ends after now and within the day, or there is none.
+    """
+    decision = decided(outcome, used=used, doubts=doubts, after=after, jitter=jitter)
+
+    if isinstance(decision, Wait):
+        assert START + after < decision.until <= START + GIVE_UP_AFTER
