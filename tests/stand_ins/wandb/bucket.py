@@ -49,11 +49,9 @@ class Bucket:
         if stored is None:
             return _error(404, "NoSuchKey", "The specified key does not exist.")
         fault = self.faults.take(stored.target)
-        return (
-            _whole_or_part(request, stored.content)
-            if fault is None
-            else self._spoiled(request, stored, fault)
-        )
+        if fault is None:
+            return _whole_or_part(request, stored.content)
+        return self._spoiled(request, stored.content, fault)
 
     def _spoiled(self, request: Request, content: Content, fault: Fault) -> Response:
         if fault.reset:

@@ -1,0 +1,225 @@
+"""W&B's own SDK agrees with the stand-in."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.stand_ins.wandb import WandbStandIn
+
+FILES = {
+    "weights.bin": bytes(range(256)) * 40,
+    "config/labels.txt": b"cat\ndog\n",
+    "config/deep/er/empty.txt": b"",
+    "space and ünicode.txt": b"x",
+}
+REGISTRY = "wandb-registry-model/nature"
+
+LOOK_UP = """
+import json, pathlib, sys
+import wandb
+
+api, answers = wandb.Api(), {}
+for name, target in json.load(sys.stdin).items():
+    found = api.artifact(name)
+    files = {}
+    if target:
+        root = pathlib.Path(found.download(target, skip_cache=True))
+        paths = [path for path in root.rglob("*") if path.is_file()]
+        files = {str(path.relative_to(root)): path.read_bytes().hex() for path in paths}
+        found.verify(target)
+    answers[name] = {
+        "id": found.id, "digest": found.digest, "size": found.size, "type": found.type,
+        "path": f"{found.entity}/{found.project}", "version": found.version, "aliases": sorted(found.aliases),
+        "source": found.source_qualified_name, "tags": found.tags, "metadata": found.metadata,
+        "description": found.description, "is_link": found.is_link, "state": found.state, "files": files,
+    }
+print(json.dumps(answers))
+"""
+
+CHANGE = """
+import json, sys
+import wandb
+
+version = wandb.Api().artifact("acme/training/nature:v0")
+linked = version.link(sys.argv[1], aliases=["staging"])
+linked.aliases.append("production")
+linked.save()
+version.tags.append("approved")
+version.metadata["accuracy"] = 0.95
+version.description = "Better"
+version.save()
+again = wandb.Api().artifact(sys.argv[1] + ":production")
+again.aliases.remove("staging")
+again.save()
+print(json.dumps([linked.version, again.digest, sorted(again.aliases)]))
+"""
+
+BUILD = """
+import json, pathlib, sys
+import wandb
+
+artifact = wandb.Artifact("any", type="model")
+for path, content in json.load(sys.stdin).items():
+    local = pathlib.Path(sys.argv[1]) / path
+    local.parent.mkdir(parents=True, exist_ok=True)
+    local.write_bytes(bytes.fromhex(content))
+    artifact.add_file(str(local), name=path)
+print(json.dumps(artifact.digest))
+"""
+
+
+def in_sdk(program: str, asked: Any, directory: Path, wandb: WandbStandIn, *arguments: str) -> Any:
+    """Run a program that uses the SDK, alone with the stand-in, and return what it prints."""
+    kept = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    folders = {f"WANDB_{kind}_DIR": str(directory / kind) for kind in ("CACHE", "CONFIG", "DATA")}
+    settings = {
+        "WANDB_BASE_URL": wandb.url,
+        "WANDB_API_KEY": wandb.api_key,
+        "WANDB_DIR": str(directory),
+        "WANDB_ERROR_REPORTING": "false",
+        "WANDB_SILENT": "true",
+        "HOME": str(directory),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        input=json.dumps(asked),
+        env={**kept, **folders, **settings},
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def wandb() -> Iterator[WandbStandIn]:
+    with WandbStandIn() as stand_in:
+        stand_in.add_organization("Acme Inc", entity="acme-org", teams=("acme",))
+        yield stand_in
+
+
+@pytest.mark.parametrize(("algorithm", "layout"), [("MD5", "V1"), ("MD5", "V2"), ("XXH128", "V2")])
+def test_the_sdk_resolves_and_downloads(
+    wandb: WandbStandIn, tmp_path: Path, algorithm: str, layout: str
+) -> None:
+    """
+    By alias, by version, by registry path with the organization's name, its entity or neither:
+    the SDK finds what was logged, downloads it, and its own check of the digests passes.
+    """
+    wandb.log_artifact("acme/training/nature", {"weights.bin": b"older"})
+    version = wandb.log_artifact(
+        "acme/training/nature",
+        FILES,
+        algorithm=algorithm,
+        layout=layout,
+        metadata={"accuracy": 0.9},
+        tags=("reviewed",),
+        description="A small one",
+        aliases=("best",),
+    )
+    linked = wandb.link(version, f"acme-org/{REGISTRY}", aliases=("production",))
+
+    asked = {
+        "acme/training/nature:best": "source",
+        "acme/training/nature:v1": None,
+        f"{REGISTRY}:production": None,
+        f"acme-org/{REGISTRY}:v0": "linked",
+        f"Acme Inc/{REGISTRY}:latest": None,
+    }
+    answers = in_sdk(LOOK_UP, asked, tmp_path, wandb)
+
+    by_source = {
+        "id": version.id,
+        "digest": version.digest,
+        "size": sum(map(len, FILES.values())),
+        "type": "model",
+        "path": "acme/training",
+        "version": "v1",
+        "aliases": ["best", "latest"],
+        "source": "acme/training/nature:v1",
+        "tags": ["reviewed"],
+        "metadata": {"accuracy": 0.9},
+        "description": "A small one",
+        "is_link": False,
+        "state": "COMMITTED",
+        "files": {},
+    }
+    by_link = {
+        **by_source,
+        "path": "acme-org/wandb-registry-model",
+        "version": linked.version,
+        "aliases": ["latest", "production"],
+        "is_link": True,
+    }
+    downloaded = {"files": {path: content.hex() for path, content in FILES.items()}}
+    assert answers == {
+        "acme/training/nature:best": {**by_source, **downloaded},
+        "acme/training/nature:v1": by_source,
+        f"{REGISTRY}:production": by_link,
+        f"acme-org/{REGISTRY}:v0": {**by_link, **downloaded},
+        f"Acme Inc/{REGISTRY}:latest": by_link,
+    }
+
+
+def test_the_sdk_digests_alike(wandb: WandbStandIn, tmp_path: Path) -> None:
+    """
+    The digest that the SDK gives an artifact built here is the one that the stand-in gives it.
+    """
+    built = in_sdk(
+        BUILD, {path: content.hex() for path, content in FILES.items()}, tmp_path, wandb, str(tmp_path)
+    )
+
+    assert wandb.log_artifact("acme/training/nature", FILES).digest == built
+
+
+@pytest.mark.parametrize("layout", ["V1", "V2"])
+def test_the_sdk_finds_a_file_whose_address_is_refused(
+    wandb: WandbStandIn, tmp_path: Path, layout: str
+) -> None:
+    """
+    When a signed address is refused, the SDK asks the API, which sends it on to a fresh one; its key stays behind.
+    """
+    name = wandb.log_artifact("acme/training/nature", FILES, layout=layout).name
+    wandb.faults.add("file:weights.bin", status=403)
+
+    answers = in_sdk(LOOK_UP, {name: "here"}, tmp_path, wandb)
+
+    assert answers[name]["files"]["weights.bin"] == FILES["weights.bin"].hex()
+    asked = [each for each in wandb.requests if (each.target or "").endswith(":weights.bin")]
+    assert [(each.target, "authorization" in each.headers) for each in asked] == [
+        ("file:weights.bin", False),
+        ("download:weights.bin", True),
+        ("file:weights.bin", False),
+    ]
+
+
+def test_the_sdk_links_names_and_tags(wandb: WandbStandIn, tmp_path: Path) -> None:
+    """
+    What the SDK changes is changed, in the collection that it meant, and what it reads back agrees.
+    """
+    version = wandb.log_artifact("acme/training/nature", {"weights.bin": b"x"})
+    collection = f"acme-org/{REGISTRY}"
+
+    changed = in_sdk(CHANGE, None, tmp_path, wandb, collection)
+
+    assert changed == ["v0", version.digest, ["latest", "production"]]
+    source, linked = version.artifact.memberships
+    assert (source.aliases, str(linked.collection), linked.aliases) == (
+        ["latest"],
+        collection,
+        ["latest", "production"],
+    )
+    assert version.artifact.tags == ["approved"]
+    assert version.artifact.metadata == {"accuracy": 0.95}
+    assert version.artifact.description == "Better"
