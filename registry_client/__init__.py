@@ -1,1 +1,95 @@
-"""Resolve a W&B artifact version and download it, every byte proven, without the wandb SDK."""
+"""Resolve a W&B artifact version and download it, every byte proven, without the wandb SDK.
+
+    from pathlib import Path
+    from registry_client import connect, download, resolve
+
+    with connect() as wandb:
+        version = resolve("acme/wandb-registry-model/flower:production", wandb)
+        done = download(version, Path("model"), wandb)
+    print(version.name, version.digest, done.directory)
+
+``connect`` takes the key from WANDB_API_KEY, the file WANDB_API_KEY_FILE or the netrc, and the server
+from WANDB_BASE_URL.  ``resolve`` pins what a name means now: the ArtifactVersion never changes.
+``download`` checks the manifest against the version's digest, and every file against the manifest while
+it arrives; the directory appears whole or not at all.  Whatever goes wrong is a RegistryError, whose
+``reason`` says what to do next and whose ``retryable`` says whether to try again.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+import os
+from collections.abc import Mapping
+
+from registry_client import credentials
+from registry_client.api import WandbApi
+from registry_client.download import Download, download
+from registry_client.errors import (
+    AccessDeniedError,
+    AliasMovedError,
+    ArtifactDeletedError,
+    ArtifactNotCommittedError,
+    ArtifactNotFoundError,
+    ConfigurationError,
+    FetchError,
+    InvalidReferenceError,
+    ManifestError,
+    ReferenceEntriesError,
+    RegistryError,
+    TargetError,
+    VerificationError,
+)
+from registry_client.manifest import Manifest, ManifestEntry
+from registry_client.progress import Progress
+from registry_client.reference import ArtifactId, ArtifactRef, CollectionPath, parse_reference
+from registry_client.resolve import resolve
+from registry_client.version import ArtifactVersion, DigestAlgorithm
+
+__all__ = [
+    "AccessDeniedError",
+    "AliasMovedError",
+    "ArtifactDeletedError",
+    "ArtifactId",
+    "ArtifactNotCommittedError",
+    "ArtifactNotFoundError",
+    "ArtifactRef",
+    "ArtifactVersion",
+    "CollectionPath",
+    "ConfigurationError",
+    "DigestAlgorithm",
+    "Download",
+    "FetchError",
+    "InvalidReferenceError",
+    "Manifest",
+    "ManifestEntry",
+    "ManifestError",
+    "Progress",
+    "ReferenceEntriesError",
+    "RegistryError",
+    "TargetError",
+    "VerificationError",
+    "WandbApi",
+    "__version__",
+    "connect",
+    "download",
+    "parse_reference",
+    "resolve",
+]
+
+
+def connect(environ: Mapping[str, str] | None = None) -> WandbApi:
+    """W&B as this environment names it; to be closed, or used in a ``with``.
+
+    Raises:
+        ConfigurationError: The key or the base URL is missing or malformed; the message names where.
+    """
+    environ = os.environ if environ is None else environ
+    base_url = credentials.base_url(environ)
+    api_key = credentials.api_key(environ, base_url)
+    if api_key is None:
+        raise ConfigurationError(
+            f"there is no key for {base_url}: set WANDB_API_KEY, or WANDB_API_KEY_FILE to a file "
+            "that holds it, or add the host to the netrc"
+        )
+    return WandbApi(base_url, api_key)
