@@ -1,0 +1,155 @@
+"""GitHub as a destination: send a ``repository_dispatch``, find the run that it started."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from http import HTTPStatus
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode
+
+from receiver.answer import Answer, outcome_of
+from receiver.dispatch import Dispatch, Outcome, OutcomeKind, RunSearch
+from receiver.exchange import CredentialsError, Exchange, NoAnswerError, NotSentError, Request
+
+TO_DISPATCH = {"contents": "write"}
+TO_READ_RUNS = {"actions": "read"}
+_LARGEST_RUNS = 8 * 1024 * 1024  # A hundred runs, each with its repository twice, are 1.5 MB.
+_RUNS_A_PAGE = 100
+_MOST_PAGES = 10  # GitHub shows no more than 1,000 when it filters.
+_CLOCKS_APART = timedelta(minutes=5)
+
+
+class Credentials(Protocol):
+    """Where tokens come from."""
+
+    def token(self, repository: str, permissions: Mapping[str, str]) -> str:
+        """Return a token for the repository with these permissions, or raise CredentialsError."""
+
+    def forget(self, token: str) -> None:
+        """Take note that GitHub refused this token."""
+
+
+class TokenCredentials:
+    """One personal access token for everything; nothing replaces it while the program runs."""
+
+    def __init__(self, token: str) -> None:
+        if re.fullmatch(r"[!-~]+", token) is None:
+            raise ValueError("a GitHub token is printable ASCII without spaces, and not empty")
+        self._token = token
+
+    def __repr__(self) -> str:
+        return "TokenCredentials(…)"
+
+    def token(self, repository: str, permissions: Mapping[str, str]) -> str:  # noqa: ARG002 - it has what it has
+        """Return the token."""
+        return self._token
+
+    def forget(self, token: str) -> None:
+        """Do nothing: there is no other."""
+
+
+@dataclass(frozen=True)
+class _Reply:
+    answer: Answer
+    renewed: bool  # The first token was refused, and this is the answer to the second.
+
+
+class GitHub:
+    """GitHub's REST API, as far as dispatches go."""
+
+    def __init__(
+        self,
+        api_url: str,
+        credentials: Credentials,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        exchange: Exchange | None = None,
+    ) -> None:
+        self._api_url = api_url.rstrip("/")
+        self._credentials = credentials
+        self._now = now
+        self._exchange = Exchange() if exchange is None else exchange
+
+    def send(self, dispatch: Dispatch) -> Outcome:
+        """Try once to send it.  Raises nothing: whatever happens is an outcome."""
+        try:
+            body = _body(dispatch)
+        except ValueError as error:
+            detail = f"the payload cannot be written as JSON: {type(error).__name__}"
+            return Outcome(OutcomeKind.REFUSED, "refused-payload", detail)
+        request = Request("POST", f"{self._repository_url(dispatch.repository)}/dispatches", body)
+        try:
+            reply = self._ask(request, dispatch.repository, TO_DISPATCH)
+        except CredentialsError as error:
+            return error.outcome
+        except NotSentError as error:
+            return Outcome(OutcomeKind.RETRY, error.reason, str(error))
+        except NoAnswerError as error:
+            return Outcome(OutcomeKind.AMBIGUOUS, error.reason, f"{error}; it may have started a run")
+        return outcome_of(reply.answer, dispatch.repository, self._now(), renewed=reply.renewed)
+
+    def find_run(self, dispatch: Dispatch, since: datetime) -> RunSearch:
+        """Look for a run, started after ``since``, whose name shows the dispatch's key."""
+        shows_key = re.compile(rf"(?<![\w-]){re.escape(dispatch.key)}(?![\w-])").search
+        for page in range(1, _MOST_PAGES + 1):
+            try:
+                runs = self._runs(dispatch.repository, since, page)
+            except (CredentialsError, NotSentError, NoAnswerError, _UnreadableError) as error:
+                return RunSearch(why_not=f"the runs of {dispatch.repository} could not be read: {error}")
+            for run in runs:
+                if shows_key(str(run.get("display_title"))):
+                    return RunSearch(url=str(run.get("html_url")))
+            if len(runs) < _RUNS_A_PAGE:
+                break
+        return RunSearch()
+
+    def _runs(self, repository: str, since: datetime, page: int) -> list[dict[str, Any]]:
+        start = (since - _CLOCKS_APART).astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        query = {
+            "event": "repository_dispatch",
+            "created": f">={start}",
+            "per_page": _RUNS_A_PAGE,
+            "page": page,
+        }
+        url = f"{self._repository_url(repository)}/actions/runs?{urlencode(query)}"
+        request = Request("GET", url, largest=_LARGEST_RUNS)
+        answer = self._ask(request, repository, TO_READ_RUNS).answer
+        if answer.status != HTTPStatus.OK:
+            raise _UnreadableError(
+                f"GitHub said {answer.status} {answer.words}; it takes the permission actions=read".strip()
+            )
+        document = answer.document
+        runs = document.get("workflow_runs") if isinstance(document, dict) else None
+        if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
+            raise _UnreadableError("GitHub's answer is no list of runs")
+        return runs
+
+    def _ask(self, request: Request, repository: str, permissions: Mapping[str, str]) -> _Reply:
+        """Ask; when the token is refused and a new one can be had, once more (a 401 has done nothing)."""
+        token = self._credentials.token(repository, permissions)
+        answer = self._exchange.send(request, token)
+        if answer.status != HTTPStatus.UNAUTHORIZED:
+            return _Reply(answer, renewed=False)
+        self._credentials.forget(token)
+        another = self._credentials.token(repository, permissions)
+        if another == token:
+            return _Reply(answer, renewed=False)
+        return _Reply(self._exchange.send(request, another), renewed=True)
+
+    def _repository_url(self, repository: str) -> str:
+        return f"{self._api_url}/repos/{quote(repository)}"
+
+
+class _UnreadableError(Exception):
+    """The runs could not be read."""
+
+
+def _body(dispatch: Dispatch) -> bytes:
+    """Return the body, as short as JSON can be: a name in Greek is counted as it is, not as escapes."""
+    document = {"event_type": dispatch.event_type, "client_payload": dispatch.client_payload}
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode("utf-8")
