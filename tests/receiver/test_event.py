@@ -65,7 +65,8 @@ def test_the_readme_template() -> None:
     """The template to paste, filled in, tells all there is; what is empty is not there."""
     event = event_of(rendered_template())
 
-    assert (event.event, event.alias, event.tag) == ("ADD_ARTIFACT_ALIAS", "production", None)
+    assert (event.dispatch_type, event.event) == ("BUILD_AND_DEPLOY", "ADD_ARTIFACT_ALIAS")
+    assert (event.alias, event.tag) == ("production", None)
     assert (event.version, event.automation) == ("v3", "build on promotion")
     assert "tag" not in event.fields
     assert not event.others

@@ -75,8 +75,7 @@ def test_the_rest_of_a_dispatch() -> None:
 
 def test_two_variables_travel_in_our_object_only() -> None:
     """The template with every variable filled in stays within GitHub's ten properties."""
-    full = {**rendered_template(), "tag": "approved"}
-    payload = dispatch_of(full).client_payload
+    payload = dispatch_of(rendered_template(tag="approved")).client_payload
 
     assert len(payload) == 10
     assert not {"automation_name", "artifact_version_index"} & payload.keys()
@@ -179,7 +178,7 @@ def test_a_slot_is_what_the_next_promotion_replaces() -> None:
     [
         (flat(event_author="by hunter22-hunter22!"), (), "event_author"),
         (flat(event_type="hunter22-hunter22"), (), "event_type"),
-        ({**rendered_template(), "automation_name": "hunter22-hunter22"}, (), "automation_name"),
+        (rendered_template(automation_name="hunter22-hunter22"), (), "automation_name"),
         ({**flat(), "x": [{"y": "hunter22-hunter22"}]}, ("x",), "x"),
         ({**flat(), "x": {"hunter22-hunter22": 1}}, ("x",), "x"),
         ({**flat(), "hunter22-hunter22": 1}, (), "the name of a field"),

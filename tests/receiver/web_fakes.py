@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 from receiver.delivery import Delivery, Rejection
 from receiver.dispatch import Dispatch
@@ -44,7 +45,7 @@ def body(fields: object) -> bytes:
     return json.dumps(fields, ensure_ascii=False).encode()
 
 
-def rendered_template() -> dict[str, str]:
+def rendered_template(**changes: str) -> dict[str, Any]:
     """The README's template as W&B would fill it in when an alias is added."""
     template = sample("readme_template").decode()
     values = {
@@ -59,11 +60,11 @@ def rendered_template() -> dict[str, str]:
         "project_name": "wandb-registry-model",
         "entity_name": "acme",
         "automation_name": "build on promotion",
-    }
+    } | changes
     for name, value in values.items():
         template = template.replace(f"${{{name}}}", value)
-    fields: dict[str, str] = json.loads(template)
-    return fields
+    rendered: dict[str, Any] = json.loads(template)
+    return rendered
 
 
 class FakeClock:
