@@ -37,7 +37,7 @@ from receiver.delivery import (
     Rejection,
 )
 from receiver.dispatch import Dispatch, Outcome, OutcomeKind
-from receiver.errors import LedgerError, LostLeaseError
+from receiver.errors import LedgerError, LostLeaseError, ReceiverError
 from receiver.retry import Decision, Sent, Wait
 from receiver.schema import attempts, deliveries, dispatches, meta, rejections
 from receiver.writes import (
@@ -117,14 +117,14 @@ class Ledger:
         """
         parsed = parse_url(url)
         if parsed.get_backend_name() != "sqlite":
-            engine = postgresql_engine(parsed)
-            _prepare(engine)
+            with _opening(postgresql_engine(parsed)) as engine:
+                schema.migrate(engine)
             return cls(engine, OwnTransaction(engine), one_process=False)
         path = Path(str(parsed.database)).absolute()
         create_sqlite_file(path)
-        writes_engine = sqlite_engine(path, writes=True)
-        _prepare(writes_engine)
-        return cls(sqlite_engine(path, writes=False), GroupCommit(writes_engine), one_process=True)
+        with _opening(sqlite_engine(path, writes=True)) as engine:
+            schema.migrate(engine)
+        return cls(sqlite_engine(path, writes=False), GroupCommit(engine), one_process=True)
 
     @classmethod
     def read_only(cls, url: str) -> Ledger:
@@ -139,7 +139,7 @@ class Ledger:
                     f"{path}: there is no ledger. Name the one of the receiver in HANDOFF_DATABASE_URL."
                 )
             engine = sqlite_engine(path, writes=False)
-        with ledger_errors(), engine.connect() as connection:
+        with _opening(engine), engine.connect() as connection:
             schema.check_version(connection)
         return cls(engine, NoWrites(), one_process=False)
 
@@ -315,9 +315,15 @@ _SENDING = dispatches.c.state == _SENDING_LITERAL
 _BY_DUE = (dispatches.c.due_at, dispatches.c.seq)
 
 
-def _prepare(engine: Engine) -> None:
-    with ledger_errors():
-        schema.migrate(engine)
+@contextmanager
+def _opening(engine: Engine) -> Iterator[Engine]:
+    """Let go of the database again when it cannot be used."""
+    try:
+        with ledger_errors():
+            yield engine
+    except ReceiverError:
+        engine.dispose()
+        raise
 
 
 def _claimable() -> tuple[ColumnElement[bool], ...]:

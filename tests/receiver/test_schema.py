@@ -1,0 +1,261 @@
+"""The ledger's tables, the version they are at, and the way there."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Connection, Engine, insert, inspect, select, text
+from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
+
+from receiver import schema
+from receiver.errors import LedgerError, LedgerSchemaError
+from receiver.ledger import Ledger
+from receiver.schema import AnyText, JsonText, UtcTime, meta, metadata, migrate
+from receiver.writes import create_sqlite_file, parse_url, postgresql_engine, sqlite_engine
+
+SQLITE = sqlite_dialect()
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """An engine on an empty database, as the ledger opens it."""
+    url = parse_url(database_url)
+    if url.get_backend_name() == "sqlite":
+        create_sqlite_file(Path(str(url.database)))
+        opened = sqlite_engine(Path(str(url.database)), writes=True)
+    else:
+        opened = postgresql_engine(url)
+    yield opened
+    opened.dispose()
+
+
+def version_of(engine: Engine) -> str:
+    with engine.connect() as connection:
+        return str(connection.scalar(select(meta.c.value).where(meta.c.name == "handoff-schema-version")))
+
+
+def add_a_column(connection: Connection) -> None:
+    connection.execute(text("ALTER TABLE deliveries ADD COLUMN mood TEXT"))
+
+
+def add_a_column_and_fail(connection: Connection) -> None:
+    add_a_column(connection)
+    raise RuntimeError
+
+
+@given(st.datetimes(timezones=st.just(timezone(timedelta(hours=5, minutes=30)))))
+def test_a_moment_survives_exactly(moment: datetime) -> None:
+    """
+    To the microsecond, before 1970 too, whatever its zone.
+    """
+    kept = UtcTime().process_bind_param(moment, SQLITE)
+    back = UtcTime().process_result_value(kept, SQLITE)
+
+    assert back == moment
+    assert back is not None
+    assert back.tzinfo is timezone.utc
+
+
+def test_a_time_without_its_zone_is_refused() -> None:
+    """
+    Whoever forgets the zone hears of it at once, not at the next change of the clocks.
+    """
+    with pytest.raises(ValueError, match="want a time with its zone"):
+        UtcTime().process_bind_param(datetime(2026, 3, 1), SQLITE)  # noqa: DTZ001 - the mistake under test
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
+def test_json_survives_any_string(value: object) -> None:
+    """
+    NUL and half surrogate pairs too, which no text column takes as they are.
+    """
+    kept = JsonText().process_bind_param(value, SQLITE)
+
+    assert kept.isascii()
+    assert JsonText().process_result_value(kept, SQLITE) == value
+
+
+def test_json_keeps_the_order_of_keys() -> None:
+    """
+    What is sent reads as it was planned.
+    """
+    assert JsonText().process_bind_param({"zeta": 1, "alpha": 2}, SQLITE) == '{"zeta":1,"alpha":2}'
+
+
+@pytest.mark.parametrize(
+    ("given_text", "kept"),
+    [
+        ("plain", "plain"),
+        ("Größe 🚀", "Größe 🚀"),
+        ("a\0b", "a\ufffdb"),
+        ("\ud800x", "\ufffdx"),
+        (None, None),
+    ],
+    ids=["ascii", "unicode", "nul", "surrogate", "none"],
+)
+def test_text_that_no_database_holds_is_replaced(given_text: str | None, kept: str | None) -> None:
+    """
+    A name with NUL in it must not make a delivery impossible to keep.
+    """
+    assert AnyText().process_bind_param(given_text, SQLITE) == kept
+
+
+def test_an_empty_database_gets_every_table(engine: Engine) -> None:
+    """
+    One migration makes all of it, and says at which version.
+    """
+    migrate(engine)
+
+    assert set(inspect(engine).get_table_names()) == set(metadata.tables)
+    assert version_of(engine) == str(schema.VERSION)
+
+
+def test_migrating_again_changes_nothing(engine: Engine) -> None:
+    """
+    Every start migrates; what is there stays.
+    """
+    migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(insert(meta).values(name="mark", value="kept"))
+
+    migrate(engine)
+
+    with engine.connect() as connection:
+        assert connection.scalar(select(meta.c.value).where(meta.c.name == "mark")) == "kept"
+
+
+def test_many_that_start_at_once_make_one_ledger(database_url: str) -> None:
+    """
+    Eight that open an empty database at the same moment all get the same ledger (C4).
+    """
+
+    def start(_: int) -> int:
+        with Ledger.open(database_url) as ledger:
+            ledger.check_writable()
+            return ledger.open_count()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(start, range(8))) == [0] * 8
+
+
+def test_an_older_ledger_takes_each_step(engine: Engine) -> None:
+    """
+    From version 1 to 3, one step after the other, in one go.
+    """
+    migrate(engine, version=1)
+    steps: list[int] = []
+
+    def second(_: Connection) -> None:
+        steps.append(2)
+
+    migrate(engine, version=3, steps={1: add_a_column, 2: second})
+
+    assert version_of(engine) == "3"
+    assert steps == [2]
+    assert "mood" in {column["name"] for column in inspect(engine).get_columns("deliveries")}
+
+
+def test_a_step_that_fails_leaves_the_ledger_as_it_was(engine: Engine) -> None:
+    """
+    A migration is whole or not at all.
+    """
+    migrate(engine, version=1)
+
+    with pytest.raises(RuntimeError):
+        migrate(engine, version=2, steps={1: add_a_column_and_fail})
+
+    assert version_of(engine) == "1"
+    assert "mood" not in {column["name"] for column in inspect(engine).get_columns("deliveries")}
+
+
+def test_a_newer_ledger_is_refused(database_url: str, engine: Engine) -> None:
+    """
+    An old Handoff does not touch what a newer one wrote, and says what to do (C5).
+    """
+    migrate(engine, version=schema.VERSION + 1)
+
+    with pytest.raises(LedgerSchemaError, match=r"has schema version 2, .* up to 1\..*newer Handoff"):
+        Ledger.open(database_url)
+    with pytest.raises(LedgerSchemaError, match="newer Handoff"):
+        Ledger.read_only(database_url)
+
+    assert version_of(engine) == str(schema.VERSION + 1)
+
+
+def test_an_older_ledger_cannot_be_looked_at_before_it_is_migrated(database_url: str, engine: Engine) -> None:
+    """
+    Looking migrates nothing; it says who does.
+    """
+    migrate(engine, version=0)
+
+    with pytest.raises(LedgerSchemaError, match=r"has schema version 0, want 1: .*handoff serve"):
+        Ledger.read_only(database_url)
+
+    assert version_of(engine) == "0"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE recipes (name TEXT)",
+        "CREATE TABLE meta (id INTEGER)",
+        "CREATE TABLE meta (name TEXT, value TEXT)",
+    ],
+    ids=["other-tables", "another-meta", "meta-without-version"],
+)
+def test_a_database_of_something_else_is_refused(database_url: str, engine: Engine, statement: str) -> None:
+    """
+    Handoff makes no tables among somebody else's.
+    """
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+    before = inspect(engine).get_table_names()
+
+    with pytest.raises(LedgerSchemaError, match=r"does not name a ledger.*left as it is"):
+        Ledger.open(database_url)
+
+    assert inspect(engine).get_table_names() == before
+
+
+def test_a_file_that_is_no_database_is_refused_and_left(sqlite_url: str, tmp_path: Path) -> None:
+    """
+    A path that was mistyped costs nobody a file (C5).
+    """
+    file = tmp_path / "handoff.db"
+    file.write_bytes(b"Dear diary, " * 1000)
+
+    with pytest.raises(LedgerSchemaError, match=r"handoff\.db is not a ledger of Handoff"):
+        Ledger.open(sqlite_url)
+
+    assert file.read_bytes() == b"Dear diary, " * 1000
+
+
+def test_a_truncated_ledger_is_an_error_of_ours(sqlite_url: str, tmp_path: Path) -> None:
+    """
+    A damaged file is told of in our words, with no traceback of the driver's (C5).
+    """
+    Ledger.open(sqlite_url).close()
+    file = tmp_path / "handoff.db"
+    file.write_bytes(file.read_bytes()[:5000])
+
+    with pytest.raises((LedgerError, LedgerSchemaError)):
+        Ledger.open(sqlite_url)
+
+
+def test_the_file_is_ours_alone_and_in_wal_mode(sqlite_url: str, tmp_path: Path) -> None:
+    """
+    Nobody else on the machine reads who promoted what; readers do not hold up the writer.
+    """
+    Ledger.open(sqlite_url).close()
+
+    assert (tmp_path / "handoff.db").stat().st_mode & 0o777 == 0o600
+    with closing(sqlite3.connect(tmp_path / "handoff.db")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
