@@ -33,7 +33,7 @@ def summary(
     )
     title = f"{_noun(version)} {_code(f'{version.collection.name}:{version.version}')}"
     done = "resolved" if files is None else "downloaded and verified"
-    return f"<h3>{title} {done}</h3>\n<table>\n{rows}</table>\n{_listing(files or ())}\n"
+    return f"<h3>{title} {done}</h3>\n<table>\n{rows}</table>\n{_listing(files or ())}"
 
 
 def _rows(

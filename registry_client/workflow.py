@@ -25,6 +25,7 @@ class Workflow:
         self._stdout = stdout
         self._outputs = environ.get("GITHUB_OUTPUT")
         self._summary = environ.get("GITHUB_STEP_SUMMARY")
+        self._masked: set[str] = set()
         self._delimiter = f"ghadelimiter_{secrets.token_hex(16)}"
 
     def log(self, text: str) -> None:
@@ -38,7 +39,8 @@ class Workflow:
     def mask(self, secret: str) -> None:
         """Have the runner replace the secret, and each line of it, in every log from here on."""
         for line in dict.fromkeys((secret, *secret.splitlines())):
-            if line.strip():
+            if line.strip() and line not in self._masked:
+                self._masked.add(line)
                 self._print(f"::add-mask::{escaped(line)}")
 
     def error(self, title: str, message: str) -> None:

@@ -1,0 +1,83 @@
+"""Inputs: defaults first, and everything wrong told at once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from registry_client.errors import ConfigurationError
+from registry_client.inputs import Inputs, with_inputs
+
+ACTION = Path(__file__).resolve().parents[2] / "action.yml"
+
+
+def test_nothing_given_means_the_defaults() -> None:
+    """An environment without any input is fine."""
+    defaults = Inputs(
+        artifact="", path="", expect_alias="", resolve_only=False, concurrency=None, summary=True
+    )
+    assert Inputs.from_env({}) == defaults
+
+
+def test_the_actions_own_defaults_are_the_same() -> None:
+    """What action.yml writes where nothing is given reads as nothing given."""
+    action = yaml.safe_load(ACTION.read_text(encoding="utf-8"))
+    environ = {
+        f"HANDOFF_INPUT_{name.upper().replace('-', '_')}": each["default"]
+        for name, each in action["inputs"].items()
+    }
+    assert Inputs.from_env(environ) == Inputs.from_env({})
+    assert with_inputs(environ) == environ
+
+
+def test_each_input_is_mapped_and_none_is_in_the_script() -> None:
+    """GitHub sets no INPUT_* here, and an expression in ``run`` would execute what others wrote."""
+    action = yaml.safe_load(ACTION.read_text(encoding="utf-8"))
+    (step,) = action["runs"]["steps"]
+    mapped = {re.sub(r"\W", "", each.removeprefix("${{ inputs.")): name for name, each in step["env"].items()}
+    assert {name.replace("-", "") for name in action["inputs"]} == set(mapped)
+    for name in action["inputs"]:
+        assert step["env"][f"HANDOFF_INPUT_{name.upper().replace('-', '_')}"] == f"${{{{ inputs.{name} }}}}"
+    assert "${{" not in step["run"]
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [("true", True), ("True", True), (" yes ", True), ("false", False), ("off", False), ("0", False)],
+)
+def test_flags_are_read_as_people_write_them(text: str, want: bool) -> None:
+    """In any of YAML's spellings."""
+    inputs = Inputs.from_env({"HANDOFF_INPUT_RESOLVE_ONLY": text, "HANDOFF_INPUT_SUMMARY": text})
+    assert (inputs.resolve_only, inputs.summary) == (want, want)
+
+
+@pytest.mark.parametrize("text", ["0", "65", "-1", "1.5", "many", "９", "9" * 5000])
+def test_a_number_out_of_range_is_told(text: str) -> None:
+    """The name, what it was and what it should be."""
+    with pytest.raises(ConfigurationError, match=r"the input concurrency: got .*want a number from 1 to 64"):
+        Inputs.from_env({"HANDOFF_INPUT_CONCURRENCY": text})
+
+
+def test_everything_wrong_is_told_at_once() -> None:
+    """Nobody fixes one input per run."""
+    with pytest.raises(ConfigurationError) as caught:
+        Inputs.from_env(
+            {
+                "HANDOFF_INPUT_RESOLVE_ONLY": "maybe",
+                "HANDOFF_INPUT_SUMMARY": "perhaps",
+                "HANDOFF_INPUT_CONCURRENCY": "x",
+            }
+        )
+    for name in ("resolve-only", "summary", "concurrency"):
+        assert f"the input {name}: got " in str(caught.value)
+
+
+def test_key_and_url_go_where_wandbs_users_have_them() -> None:
+    """An input wins over the variable; an empty one does not."""
+    environ = {"WANDB_API_KEY": "old", "WANDB_BASE_URL": "https://old", "HANDOFF_INPUT_API_KEY": " new "}
+    assert with_inputs(environ)["WANDB_API_KEY"] == "new"
+    assert with_inputs(environ)["WANDB_BASE_URL"] == "https://old"
+    assert with_inputs({**environ, "HANDOFF_INPUT_BASE_URL": "https://n"})["WANDB_BASE_URL"] == "https://n"
