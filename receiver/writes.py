@@ -172,12 +172,15 @@ class _Job:
 
     def attempt(self, connection: Connection) -> Callable[[Future[Any]], None]:
         """Run inside a savepoint; the answer is given only after the commit."""
+        savepoint = connection.begin_nested()
         try:
-            with ledger_errors(), connection.begin_nested():
+            with ledger_errors():
                 result = self.work(connection)
+                savepoint.commit()
         except Exception as error:
             if not _in_transaction(connection):
                 raise  # The database gave up the whole transaction: what the others wrote is gone too.
+            savepoint.rollback()
             return _failed_with(error)
         return lambda answer: answer.set_result(result)
 
