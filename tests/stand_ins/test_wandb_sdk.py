@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +101,6 @@ def in_sdk(program: str, asked: Any, directory: Path, wandb: WandbStandIn, *argu
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture
-def wandb() -> Iterator[WandbStandIn]:
-    with WandbStandIn() as stand_in:
-        stand_in.add_organization("Acme Inc", entity="acme-org", teams=("acme",))
-        yield stand_in
-
-
 @pytest.mark.parametrize(("algorithm", "layout"), [("MD5", "V1"), ("MD5", "V2"), ("XXH128", "V2")])
 def test_the_sdk_resolves_and_downloads(
     wandb: WandbStandIn, tmp_path: Path, algorithm: str, layout: str
@@ -188,7 +180,7 @@ def test_the_sdk_finds_a_file_whose_address_is_refused(
     wandb: WandbStandIn, tmp_path: Path, layout: str
 ) -> None:
     """
-    When a signed address is refused, the SDK asks the API, which sends it on to a fresh one; its key stays behind.
+    When a signed address is refused, the SDK asks the API, which sends it to a fresh one, without its key.
     """
     name = wandb.log_artifact("acme/training/nature", FILES, layout=layout).name
     wandb.faults.add("file:weights.bin", status=403)

@@ -120,8 +120,7 @@ class Execution:
     @property
     def status(self) -> str:
         """W&B's word for it."""
-        succeeded = self.response_status is not None and 200 <= self.response_status < 300
-        return "Finished" if succeeded else "Failed"
+        return "Finished" if self.error is None else "Failed"
 
 
 def sign(body: bytes, secret: str, encoding: str) -> str:
@@ -161,7 +160,7 @@ def deliver(name: str, event: str, webhook: Webhook, body: bytes, now: Callable[
         except requests.RequestException as error:
             return Execution(name, event, at, body, headers, None, "", f"{type(error).__name__}: {error}")
     shown = response.text[:_HISTORY_SHOWS]
-    failure = None if response.ok else f"HTTP {response.status_code}"
+    failure = None if 200 <= response.status_code < 300 else f"HTTP {response.status_code}"
     return Execution(name, event, at, body, headers, response.status_code, shown, failure)
 
 
