@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from receiver.errors import SettingsError
@@ -39,6 +40,8 @@ _OTHERS = (
 )
 NAMES = (*_SECRETS, *(f"{name}_FILE" for name in _SECRETS), *_OTHERS)
 _OURS = ("HANDOFF_", "WANDB_WEBHOOK_", "GITHUB_APP_")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,7 @@ class Settings:
             warnings=tuple(reader.warnings),
         )
         reader.check_whole(settings)
-        if reader.problems:
-            raise SettingsError(reader.problems)
-        return settings
+        return reader.sound(settings)
 
     @property
     def all_secrets(self) -> tuple[Secret, ...]:
@@ -115,6 +116,12 @@ class _Reader:
         self._environ = environ
         self.problems: list[str] = []
         self.warnings: list[str] = [*_strangers(environ)]
+
+    def sound(self, value: T) -> T:
+        """The value, when nothing was wrong so far; else raise SettingsError."""
+        if self.problems:
+            raise SettingsError(self.problems)
+        return value
 
     def check_whole(self, settings: Settings) -> None:
         """Note what is wrong with the variables together."""
@@ -141,6 +148,8 @@ class _Reader:
         """The token or the App; exactly one of them."""
         token, client_id = self._plain_secret("GITHUB_TOKEN"), self._value("GITHUB_APP_CLIENT_ID")
         key = self._secret("GITHUB_APP_PRIVATE_KEY")
+        if token and not re.search(r"\s", token.value) and not re.fullmatch(r"[!-~]+", token.value):
+            self.problems.append("GITHUB_TOKEN: holds other characters than printable ASCII")
         has_token, has_key = self._is_set("GITHUB_TOKEN"), self._is_set("GITHUB_APP_PRIVATE_KEY")
         if has_token and (client_id or has_key):
             self.problems.append(
@@ -321,3 +330,16 @@ def _wrong_with_database_url(url: str) -> str | None:
         f"got {scheme[:30]!r}://…, want sqlite:///relative/handoff.db, sqlite:////absolute/handoff.db or "
         f"postgresql://user:password@host/database{hint}"
     )
+
+
+def read_database_url(environ: Mapping[str, str]) -> str:
+    """Where the ledger is, for a command that needs nothing else; or raise SettingsError."""
+    reader = _Reader(environ)
+    return reader.sound(reader.database_url())
+
+
+def read_sender(environ: Mapping[str, str]) -> tuple[Secret | None, Secret | None]:
+    """The secret and the token that W&B would use now; or raise SettingsError."""
+    reader = _Reader(environ)
+    secrets, tokens = reader.pair("WANDB_WEBHOOK_SECRET"), reader.pair("WANDB_WEBHOOK_TOKEN")
+    return reader.sound((secrets[0] if secrets else None, tokens[0] if tokens else None))

@@ -149,6 +149,7 @@ def test_an_app_instead_of_a_token() -> None:
         ({"GITHUB_APP_CLIENT_ID": "Iv"}, "GITHUB_TOKEN: is set beside"),
         ({"GITHUB_APP_PRIVATE_KEY": "-----BEGIN"}, "GITHUB_TOKEN: is set beside"),
         ({"GITHUB_TOKEN": None}, "GITHUB_TOKEN: is not set"),
+        ({"GITHUB_TOKEN": "hunter22-é"}, "printable ASCII"),
         ({"GITHUB_TOKEN": None, "GITHUB_APP_CLIENT_ID": "Iv"}, "GITHUB_APP_PRIVATE_KEY: is not set"),
         ({"GITHUB_TOKEN": None, "GITHUB_APP_PRIVATE_KEY": "-----BEGIN"}, "GITHUB_APP_CLIENT_ID: is not set"),
         (

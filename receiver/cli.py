@@ -1,0 +1,174 @@
+"""The `handoff` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TextIO
+from urllib.parse import urlsplit
+
+import requests
+
+from receiver import listing, read_settings
+from receiver.errors import ReceiverError, SettingsError
+from receiver.settings import read_database_url, read_sender
+from receiver.signature import HEADER, Encoding, sign
+from registry_client import __version__
+from registry_client.cli import add_commands
+from registry_client.escaping import printable
+
+DEFAULT_BIND = "127.0.0.1:8080"
+DEFAULT_URL = f"http://{DEFAULT_BIND}/webhooks/wandb"
+_EXTRA = frozenset({"cryptography", "flask", "gunicorn", "jwt", "sqlalchemy", "werkzeug"})
+_INSTALL = 'pip install "wandb-handoff[receiver]"'
+_SEND_TIMEOUT = 30.0
+_MOST_SHOWN = 4096
+
+Run = Callable[[argparse.Namespace, Mapping[str, str], TextIO, TextIO], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0 when it did what was asked, 2 when it was asked wrongly."""
+    arguments = _parser().parse_args(argv)
+    run: Run = arguments.run
+    try:
+        return run(arguments, os.environ, sys.stdout, sys.stderr)
+    except SettingsError as error:
+        sys.stderr.write("".join(f"handoff: {printable(problem)}\n" for problem in error.problems))
+        return 2
+    except ReceiverError as error:
+        sys.stderr.write(f"handoff: {error.reason}: {printable(str(error))}\n")
+        return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        sys.stderr.write(f"handoff: this command needs more: {_INSTALL}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # The reader, `head` for one, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="handoff", description="A promotion in the W&B registry becomes a build on GitHub."
+    )
+    parser.add_argument("--version", action="version", version=f"handoff {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serve(commands.add_parser("serve", help="receive W&B's webhooks and dispatch to GitHub"))
+    _add_send(commands.add_parser("send", help="post a payload, signed as W&B would sign it"))
+    _add_deliveries(commands.add_parser("deliveries", help="tell what came and what was sent"))
+    add_commands(commands)
+    return parser
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bind", default=DEFAULT_BIND, metavar="HOST:PORT", help="default: %(default)s")
+    parser.add_argument(
+        "--workers", type=_positive, default=1, metavar="N", help="processes; more than one needs PostgreSQL"
+    )
+    parser.add_argument("--threads", type=_positive, default=8, metavar="N", help="default: %(default)s")
+    parser.set_defaults(run=_serve)
+
+
+def _add_send(parser: argparse.ArgumentParser) -> None:
+    parser.description = "The secret and the token come from the same variables as the receiver's."
+    parser.add_argument("file", metavar="FILE", help="the payload; - is the standard input")
+    parser.add_argument("--url", help=f"default: HANDOFF_URL, or {DEFAULT_URL}")
+    parser.add_argument(
+        "--encoding",
+        choices=[encoding.value for encoding in Encoding],
+        default=Encoding.HEX.value,
+        help="how to write the signature; default: %(default)s",
+    )
+    parser.set_defaults(run=_send)
+
+
+def _add_deliveries(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--limit", type=_positive, default=20, metavar="N", help="default: %(default)s")
+    parser.set_defaults(run=_deliveries)
+    show = parser.add_subparsers(metavar="show").add_parser("show", help="tell all about one delivery")
+    show.add_argument("id", metavar="ID", help="the id, or how it begins")
+    show.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object")
+    show.set_defaults(run=_show)
+
+
+def _serve(arguments: argparse.Namespace, environ: Mapping[str, str], _out: TextIO, _err: TextIO) -> int:
+    if sys.platform == "win32":
+        raise SettingsError(["handoff serve: gunicorn does not run on Windows; want Linux, macOS or WSL"])
+    from receiver.serve import serve  # noqa: PLC0415 - the receiver's extra may be missing
+
+    settings = read_settings(environ)
+    serve(settings, bind=arguments.bind, workers=arguments.workers, threads=arguments.threads)
+    return 0
+
+
+def _send(arguments: argparse.Namespace, environ: Mapping[str, str], out: TextIO, err: TextIO) -> int:
+    url = arguments.url or environ.get("HANDOFF_URL") or DEFAULT_URL
+    secret, token = read_sender(environ)
+    body = _payload(arguments.file)
+    headers = {"Content-Type": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token.value}"
+    if secret:
+        headers[HEADER] = sign(body, bytes(secret), Encoding(arguments.encoding))
+    try:
+        answer = _post(url, body, headers)
+    except (requests.RequestException, ValueError) as error:
+        err.write(f"handoff: {printable(url)}: {type(error).__name__}: is the receiver up there?\n")
+        return 1
+    out.write(f"{answer.status_code} {printable(answer.reason or '')}\n")
+    out.write("".join(f"{printable(line)}\n" for line in answer.text[:_MOST_SHOWN].splitlines()))
+    return 0 if answer.ok and not answer.is_redirect else 1
+
+
+def _payload(name: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise SettingsError([f"{name}: cannot be read: {error.strerror}"]) from error
+
+
+def _post(url: str, body: bytes, headers: Mapping[str, str | bytes]) -> requests.Response:
+    with requests.Session() as session:
+        # What the machine is told about proxies and netrc must not change what W&B would send.
+        session.trust_env = urlsplit(url).hostname not in {"127.0.0.1", "::1", "localhost"}
+        return session.post(
+            url,
+            data=body,
+            headers=headers,
+            timeout=_SEND_TIMEOUT,
+            allow_redirects=False,
+            auth=lambda request: request,
+        )
+
+
+def _deliveries(arguments: argparse.Namespace, environ: Mapping[str, str], out: TextIO, _err: TextIO) -> int:
+    from receiver.ledger import Ledger  # noqa: PLC0415 - the receiver's extra may be missing
+
+    with Ledger.read_only(read_database_url(environ)) as ledger:
+        found = ledger.deliveries(arguments.limit), ledger.rejections(arguments.limit)
+    out.write(listing.overview_json(*found) if arguments.json else listing.overview(*found))
+    return 0
+
+
+def _show(arguments: argparse.Namespace, environ: Mapping[str, str], out: TextIO, _err: TextIO) -> int:
+    from receiver.ledger import Ledger  # noqa: PLC0415 - the receiver's extra may be missing
+
+    with Ledger.read_only(read_database_url(environ)) as ledger:
+        delivery = ledger.delivery(arguments.id)
+    out.write(listing.whole_json(delivery) if arguments.json else listing.whole(delivery))
+    return 0
+
+
+def _positive(text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
+        raise argparse.ArgumentTypeError(f"want a number from 1, got {text!r}")
+    return int(text)

@@ -1,0 +1,184 @@
+"""The story of one webhook: verify, read, plan, store."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from receiver import bearer, plan, signature
+from receiver.delivery import Delivery, Rejection
+from receiver.dispatch import Dispatch
+from receiver.errors import LedgerError, RejectedError
+from receiver.event import TrialMessage, read_event
+from receiver.secret import Secret, without
+
+SOURCE = "wandb"
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class Store(Protocol):
+    """The ledger, as far as it is needed here."""
+
+    def accept(self, delivery: Delivery, planned: Sequence[Dispatch], /) -> None:
+        """Keep all of it, on disk once this returns, or raise LedgerError and keep nothing."""
+        ...
+
+    def note_rejection(self, rejection: Rejection, /) -> None:
+        """Keep a trace, if it can be."""
+        ...
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """What came over HTTP: the raw body, and what should vouch for it."""
+
+    body: bytes
+    signature: str | None
+    authorization: str | None
+    address: str | None
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """It is on disk, and so is all that will be sent for it."""
+
+    delivery: Delivery
+    dispatches: tuple[Dispatch, ...]
+    ignored: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """It was W&B's Test button; ``text`` is what the person there should read."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Takes webhooks in, one by one.
+
+    Attributes:
+        secrets: Any of them may have signed; without one, no signature is asked for.
+        tokens: Any of them may be presented; without one, no token is asked for.
+        hidden: What must be in nothing that is kept, sent or answered.
+        forward: The undocumented fields that go on to GitHub.
+    """
+
+    secrets: tuple[Secret, ...]
+    tokens: tuple[Secret, ...]
+    hidden: tuple[Secret, ...]
+    repository: str
+    forward: tuple[str, ...]
+    store: Store
+    now: Callable[[], datetime]
+    new_id: Callable[[datetime], str]
+
+    def __post_init__(self) -> None:
+        if not all(secret.value for secret in (*self.secrets, *self.tokens)) or not (
+            self.secrets or self.tokens
+        ):
+            raise ValueError("want a secret or a token, and none of them empty")
+
+    def receive(self, webhook: Webhook) -> Accepted | Trial:
+        """Turn a webhook into a stored delivery; nothing unverified is read or kept.
+
+        Raises:
+            RejectedError: It is not taken; a trace of it is kept, never its body.
+            LedgerError: It could not be stored, and nothing of it is.
+        """
+        try:
+            encoding = self._verify(webhook)
+            event = read_event(webhook.body)
+            if isinstance(event, TrialMessage):
+                self.note(webhook.address, "test", 200)
+                return Trial(without(self._explain(event), self.hidden))
+            received_at = self.now()
+            delivery_id = self.new_id(received_at)
+            dispatches = plan.plan(
+                event, delivery_id, received_at, repository=self.repository, forward=self.forward
+            )
+            plan.check_no_secret(event, dispatches, self.hidden)
+            delivery = Delivery(
+                id=delivery_id,
+                source=SOURCE,
+                received_at=received_at,
+                address=webhook.address,
+                encoding=encoding,
+                body_sha256=hashlib.sha256(webhook.body).hexdigest(),
+                event=event,
+                slot=plan.slot(event, SOURCE),
+                fingerprint=plan.fingerprint(event, SOURCE),
+            )
+            self.store.accept(delivery, dispatches)
+        except RejectedError as error:
+            raise self.rejected(error, webhook.address) from None
+        except LedgerError as error:
+            self.note(webhook.address, error.reason, 503)
+            raise
+        return Accepted(delivery, dispatches, plan.ignored(event, dispatches))
+
+    def rejected(self, error: RejectedError, address: str | None) -> RejectedError:
+        """Keep a trace, and give the error back as it may be told."""
+        self.note(address, error.reason, error.status)
+        return type(error)(without(str(error), self.hidden), reason=error.reason)
+
+    def note(self, address: str | None, reason: str, status: int) -> None:
+        """Keep a trace of what was not stored."""
+        self.store.note_rejection(Rejection(self.now(), SOURCE, address, reason, status))
+
+    def _verify(self, webhook: Webhook) -> str | None:
+        """Check all that is configured; with a wrong signature, nothing is told about the token."""
+        bad_signature = bad_token = encoding = None
+        if self.secrets:
+            try:
+                secrets = [bytes(secret) for secret in self.secrets]
+                encoding = signature.check(webhook.body, webhook.signature, secrets).value
+            except RejectedError as error:
+                bad_signature = error
+        if self.tokens:
+            try:
+                bearer.check(webhook.authorization, [bytes(token) for token in self.tokens])
+            except RejectedError as error:
+                bad_token = error
+        wrong = bad_signature or bad_token
+        if wrong is not None:
+            raise wrong
+        return encoding
+
+    def _explain(self, trial: TrialMessage) -> str:
+        checked = {
+            (True, True): "The signature and the access token are right.",
+            (True, False): "The signature is right (no access token is asked for here).",
+            (False, True): "The access token is right (no signature is asked for here).",
+        }[bool(self.secrets), bool(self.tokens)]
+        return f"This is a test, and it arrived. {checked} Nothing was dispatched. {_template(trial)}"
+
+
+def new_id(now: datetime) -> str:
+    """A new id of 26 characters, safe in a URL; a later one sorts after an earlier one."""
+    number = int(now.timestamp() * 1000) << 80 | int.from_bytes(os.urandom(10), "big")
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -5, -5))
+
+
+def _template(trial: TrialMessage) -> str:
+    unknown = "".join(f" W&B has no variable ${{{name}}}." for name in trial.unknown)
+    if not trial.unrendered:
+        return (
+            "The body is an empty object: a real delivery needs event_type and artifact_version; the README "
+            "has a payload to paste into the automation."
+        )
+    if trial.lacking:
+        return (
+            "The variables are not filled in, as is usual for a test. This payload lacks "
+            f"{' and '.join(trial.lacking)}, which a real delivery needs; the README has one to paste."
+            f"{unknown}"
+        )
+    return (
+        "The variables are not filled in, as is usual for a test: W&B does it when the automation runs. "
+        f"This payload has what a real delivery needs.{unknown}"
+    )
