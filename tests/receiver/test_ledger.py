@@ -1,0 +1,648 @@
+"""What was delivered, what is to be sent, what came of it; on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text, update
+from sqlalchemy.event import listen
+
+from receiver import ledger as ledger_module
+from receiver.delivery import AttemptRecord, DeliveryRecord, DispatchRecord, DispatchState, Rejection
+from receiver.dispatch import Outcome
+from receiver.errors import LedgerError, LostLeaseError
+from receiver.ledger import Claim, Ledger, NoSuchDeliveryError
+from receiver.retry import Dead, Sent, Wait
+from receiver.schema import dispatches
+from tests.receiver.fakes import (
+    BUSY,
+    GONE,
+    LEASE,
+    RESET,
+    START,
+    TAKEN,
+    UNREACHABLE,
+    delivery,
+    dispatch,
+    event,
+)
+
+SECOND = timedelta(seconds=1)
+
+
+def accept(ledger: Ledger, *ids: str, **changes: Any) -> None:
+    """Accept deliveries with one dispatch each."""
+    for name in ids:
+        ledger.accept(delivery(name), [dispatch(name, **changes)])
+
+
+def claimed(ledger: Ledger, now: datetime = START) -> Claim:
+    claim = ledger.claim(now, LEASE)
+    assert claim is not None
+    return claim
+
+
+def shown(ledger: Ledger, id_prefix: str = "d1") -> DispatchRecord:
+    """Return the only dispatch of a delivery, as the ledger tells of it."""
+    (record,) = ledger.delivery(id_prefix).dispatches
+    return record
+
+
+def send(ledger: Ledger, now: datetime = START) -> Claim:
+    """Claim what is due and record it as sent."""
+    claim = claimed(ledger, now)
+    ledger.record(claim, Sent(), TAKEN.outcome, now)
+    return claim
+
+
+# --- accept
+
+
+def test_what_is_accepted_is_told_as_it_came(ledger: Ledger) -> None:
+    """
+    A delivery comes back with each of its facts, its dispatches pending and due at once.
+    """
+    ledger.accept(delivery(), [dispatch(number=1), dispatch(number=2, repository="acme/other")])
+
+    first = DispatchRecord(
+        id="d1-1",
+        repository="acme/deploy",
+        event_type="ADD_ARTIFACT_ALIAS",
+        key="key-d1-1",
+        client_payload={"zeta": 1, "alias": "production"},
+        state=DispatchState.PENDING,
+        next_attempt_at=START,
+        attempts_used=0,
+        possibly_duplicated=False,
+        reason=None,
+        detail=None,
+        run_url=None,
+        attempts=(),
+    )
+    assert ledger.delivery("d1") == DeliveryRecord(
+        id="d1",
+        source="wandb",
+        received_at=START,
+        address="192.0.2.7",
+        encoding="hex",
+        body_sha256="00" * 32,
+        event="ADD_ARTIFACT_ALIAS",
+        fields={"event_type": "ADD_ARTIFACT_ALIAS", "alias": "production"},
+        dispatches=(first, replace(first, id="d1-2", repository="acme/other", key="key-d1-2")),
+    )
+    assert list(shown_payload(ledger)) == ["zeta", "alias"]
+
+
+def shown_payload(ledger: Ledger) -> dict[str, Any]:
+    return dict(ledger.delivery("d1").dispatches[0].client_payload)
+
+
+def test_what_is_accepted_survives_reopening(database_url: str) -> None:
+    """
+    It is in the database, not in us.
+    """
+    with Ledger.open(database_url) as ledger:
+        accept(ledger, "d1")
+        before = ledger.delivery("d1")
+
+    with Ledger.open(database_url) as ledger:
+        assert ledger.delivery("d1") == before
+
+
+def test_names_that_databases_dislike_are_kept(ledger: Ledger) -> None:
+    """
+    Emoji survive; NUL and half surrogate pairs survive in JSON, and elsewhere hinder nothing (B5, B6).
+    """
+    strange = event(event="LINK\0", fields={"collection": "Größe 🚀 \0 \ud800"})
+    ledger.accept(delivery(event=strange, slot="\ud800"), [dispatch(client_payload={"x": "🚀\0\udfff"})])
+
+    record = ledger.delivery("d1")
+    assert record.event == "LINK\ufffd"
+    assert record.fields == {"collection": "Größe 🚀 \0 \ud800"}
+    assert shown_payload(ledger) == {"x": "🚀\0\udfff"}
+
+
+def test_a_delivery_is_kept_with_all_its_dispatches_or_not_at_all(ledger: Ledger) -> None:
+    """
+    When one dispatch cannot be kept, nothing of the delivery is.
+    """
+    accept(ledger, "d1")
+
+    with pytest.raises(LedgerError):
+        ledger.accept(delivery("d2"), [dispatch("d2"), dispatch("d2", number=2, key="key-d1-1")])
+
+    assert [record.id for record in ledger.deliveries()] == ["d1"]
+    assert ledger.open_count() == 1
+
+
+def test_a_key_goes_to_a_destination_once(ledger: Ledger) -> None:
+    """
+    The same key to another repository is another dispatch; to the same one it is refused.
+    """
+    ledger.accept(
+        delivery("d1"),
+        [dispatch("d1", key="same"), dispatch("d1", number=2, key="same", repository="acme/other")],
+    )
+
+    with pytest.raises(LedgerError):
+        ledger.accept(delivery("d2"), [dispatch("d2", key="same")])
+
+
+def test_whoever_subscribed_is_woken_by_an_acceptance_once_it_is_committed(ledger: Ledger) -> None:
+    """
+    The dispatcher hears of work when it can claim it, and only then.
+    """
+    seen: list[Claim | None] = []
+    ledger.subscribe(lambda: seen.append(ledger.claim(START, LEASE)))
+    accept(ledger, "d1")
+    ledger.accept(delivery("d2"), [])
+
+    assert [claim and claim.dispatch.id for claim in seen] == ["d1-1"]
+
+
+# --- claim
+
+
+def test_a_claim_carries_the_dispatch_as_it_was_planned(ledger: Ledger) -> None:
+    """
+    What is sent is what was accepted, and its attempt is written down before.
+    """
+    accept(ledger, "d1")
+
+    claim = claimed(ledger, START + SECOND)
+
+    assert claim == Claim(
+        dispatch=dispatch("d1"),
+        fence=1,
+        attempt=1,
+        begun_at=START + SECOND,
+        attempts_used=0,
+        unanswered=None,
+        doubts=0,
+        lease_until=START + SECOND + LEASE,
+    )
+    assert shown(ledger).state is DispatchState.SENDING
+    assert shown(ledger).next_attempt_at is None
+    assert shown(ledger).attempts == (AttemptRecord(1, START + SECOND, None, None, None, None, None),)
+
+
+def test_nothing_is_claimed_before_it_is_due(ledger: Ledger) -> None:
+    """
+    A wait is waited for to its end, to the microsecond.
+    """
+    accept(ledger, "d1")
+    ledger.record(claimed(ledger), Wait(START + SECOND), UNREACHABLE.outcome, START)
+
+    assert ledger.claim(START + SECOND - timedelta(microseconds=1), LEASE) is None
+    assert ledger.claim(START + SECOND, LEASE) is not None
+
+
+def test_a_claim_is_one_claimants(ledger: Ledger) -> None:
+    """
+    While the lease runs nobody else gets it.
+    """
+    accept(ledger, "d1")
+    claimed(ledger)
+
+    assert ledger.claim(START + LEASE - SECOND, LEASE) is None
+
+
+def test_many_claimants_share_out_the_work(ledger: Ledger) -> None:
+    """
+    Eight threads that claim at once get forty dispatches, each exactly once.
+    """
+    for number in range(40):
+        accept(ledger, f"d{number:02}", repository=f"acme/r{number}")
+    found: list[str] = []
+
+    def take(_: int) -> None:
+        while (claim := ledger.claim(START, LEASE)) is not None:
+            found.append(claim.dispatch.id)
+            ledger.record(claim, Sent(), TAKEN.outcome, START)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(take, range(8)))
+        take(0)
+
+    assert sorted(found) == sorted(f"d{number:02}-1" for number in range(40))
+
+
+def test_a_lane_goes_in_order(ledger: Ledger) -> None:
+    """
+    While the first of a lane waits for its retry the later ones wait behind it; another lane flows.
+    """
+    accept(ledger, "d1", "d2")
+    accept(ledger, "d3", repository="acme/other")
+    ledger.record(claimed(ledger), Wait(START + SECOND), UNREACHABLE.outcome, START)
+
+    assert send(ledger).dispatch.id == "d3-1"
+    assert ledger.claim(START, LEASE) is None
+    assert send(ledger, START + SECOND).dispatch.id == "d1-1"
+    assert send(ledger, START + SECOND).dispatch.id == "d2-1"
+
+
+@pytest.mark.parametrize("decision", [Sent(), Dead("github-404", "gone")], ids=["sent", "dead"])
+def test_an_ended_dispatch_lets_the_next_in_its_lane_go(ledger: Ledger, decision: Sent | Dead) -> None:
+    """
+    Sent or dead: the lane does not stand still behind it.
+    """
+    accept(ledger, "d1", "d2")
+    ledger.record(claimed(ledger), decision, TAKEN.outcome, START)
+
+    assert claimed(ledger).dispatch.id == "d2-1"
+
+
+def test_a_repository_gets_one_at_a_time(ledger: Ledger) -> None:
+    """
+    Two lanes to one repository take turns; GitHub asks for calls one after another.
+    """
+    accept(ledger, "d1", lane="one")
+    accept(ledger, "d2", lane="two")
+    first = claimed(ledger)
+
+    assert ledger.claim(START, LEASE) is None
+    ledger.record(first, Wait(START + SECOND), UNREACHABLE.outcome, START)
+    assert claimed(ledger).dispatch.id == "d2-1"
+
+
+def test_the_database_itself_refuses_two_to_one_repository(ledger: Ledger) -> None:
+    """
+    Whoever would claim past the rule, in whatever process, runs into the index.
+    """
+    accept(ledger, "d1", lane="one")
+    accept(ledger, "d2", lane="two")
+    claimed(ledger)
+
+    def force(connection: Any) -> None:
+        connection.execute(update(dispatches).where(dispatches.c.id == "d2-1").values(state="sending"))
+
+    with pytest.raises(LedgerError, match=r"(?i)unique"):
+        ledger._writes.run(force)
+
+
+def test_a_claim_that_was_seen_but_taken_meanwhile_is_looked_for_again(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Between looking and taking somebody else may be quicker; then the next best is taken.
+    """
+    accept(ledger, "d1")
+    accept(ledger, "d2", repository="acme/other")
+    look, rivals = ledger._next, [lambda: claimed(ledger)]
+
+    def overtaken(*, due_by: datetime | None = None) -> Any:
+        seen = look(due_by=due_by)
+        if rivals:
+            assert rivals.pop()().dispatch.id == "d1-1"
+        return seen
+
+    monkeypatch.setattr(ledger, "_next", overtaken)
+
+    assert claimed(ledger).dispatch.id == "d2-1"
+
+
+def test_a_lease_that_ended_is_taken_over_as_unanswered(ledger: Ledger) -> None:
+    """
+    The new claim has a higher fence and knows since when it may have been sent; the old attempt is closed.
+    """
+    accept(ledger, "d1")
+    claimed(ledger)
+
+    later = START + LEASE
+    claim = claimed(ledger, later)
+
+    assert (claim.fence, claim.attempt, claim.attempts_used) == (2, 2, 1)
+    assert (claim.unanswered, claim.doubts) == (START, 1)
+    first, second = shown(ledger).attempts
+    assert (first.ended_at, first.outcome, first.reason) == (later, "ambiguous", "no-answer")
+    assert (second.started_at, second.ended_at) == (later, None)
+
+
+def test_doubt_lasts_from_its_first_moment(ledger: Ledger) -> None:
+    """
+    However many attempts got no answer, a look for the run begins at the first of them.
+    """
+    accept(ledger, "d1")
+    ledger.record(claimed(ledger), Wait(START + SECOND), RESET.outcome, START)
+    claimed(ledger, START + SECOND)
+    claim = claimed(ledger, START + SECOND + LEASE)
+    ledger.record(claim, Wait(START + 2 * LEASE), UNREACHABLE.outcome, START + SECOND + LEASE)
+    claim = claimed(ledger, START + 2 * LEASE)
+
+    assert (claim.unanswered, claim.doubts, claim.attempts_used) == (START, 2, 3)
+
+
+def test_what_surely_did_not_arrive_leaves_no_doubt(ledger: Ledger) -> None:
+    """
+    After a refused connection nothing needs to be looked for.
+    """
+    accept(ledger, "d1")
+    ledger.record(claimed(ledger), Wait(START + SECOND), UNREACHABLE.outcome, START)
+
+    claim = claimed(ledger, START + SECOND)
+    assert (claim.unanswered, claim.doubts, claim.attempts_used, claim.attempt) == (None, 0, 1, 2)
+
+
+def test_a_wait_that_was_asked_for_uses_no_attempt(ledger: Ledger) -> None:
+    """
+    It is an attempt in the log, not in the count.
+    """
+    accept(ledger, "d1")
+    ledger.record(claimed(ledger), Wait(START + SECOND, counts=False), BUSY.outcome, START)
+
+    assert claimed(ledger, START + SECOND).attempts_used == 0
+    assert len(shown(ledger).attempts) == 2
+
+
+# --- the fence
+
+
+@pytest.mark.parametrize("act", ["record", "renew", "mark"])
+def test_a_late_claimant_changes_nothing(ledger: Ledger, act: str) -> None:
+    """
+    Whoever lost the lease may neither record, nor hold on, nor mark: what happened since stays.
+    """
+    accept(ledger, "d1")
+    late = claimed(ledger)
+    claimed(ledger, START + LEASE)
+    before = ledger.delivery("d1")
+
+    acts: dict[str, Callable[[], object]] = {
+        "record": lambda: ledger.record(late, Dead("late", "late"), GONE.outcome, START + LEASE),
+        "renew": lambda: ledger.renew(late, START + LEASE, LEASE),
+        "mark": lambda: ledger.mark_possibly_duplicated(late),
+    }
+    with pytest.raises(LostLeaseError, match=r"dispatch d1-1: its lease ended"):
+        acts[act]()
+
+    assert ledger.delivery("d1") == before
+
+
+def test_a_claim_that_was_recorded_is_over(ledger: Ledger) -> None:
+    """
+    The same result twice is not two results.
+    """
+    accept(ledger, "d1")
+    claim = send(ledger)
+
+    with pytest.raises(LostLeaseError):
+        ledger.record(claim, Dead("late", "late"), GONE.outcome, START)
+
+    assert shown(ledger).state is DispatchState.SENT
+
+
+def test_an_ended_lease_that_nobody_took_is_still_ours(ledger: Ledger) -> None:
+    """
+    Late but alone: the answer of the server is worth more than the clock.
+    """
+    accept(ledger, "d1")
+    ledger.record(claimed(ledger), Sent(), TAKEN.outcome, START + 10 * LEASE)
+
+    assert shown(ledger).state is DispatchState.SENT
+
+
+def test_a_renewed_lease_runs_longer(ledger: Ledger) -> None:
+    """
+    A slow server costs nobody the claim as long as we live (D2).
+    """
+    accept(ledger, "d1")
+    claim = claimed(ledger)
+    renewed = ledger.renew(claim, START + 50 * SECOND, LEASE)
+
+    assert renewed.lease_until == START + 50 * SECOND + LEASE
+    assert ledger.claim(START + LEASE, LEASE) is None
+    ledger.record(claim, Sent(), TAKEN.outcome, START + LEASE)
+
+
+def test_leases_of_a_dead_process_end_at_once(ledger: Ledger) -> None:
+    """
+    Who has the ledger alone need not wait for what its predecessor held; it counts as unanswered.
+    """
+    accept(ledger, "d1")
+    accept(ledger, "d2", repository="acme/other")
+    old = claimed(ledger)
+
+    assert ledger.release_leases() == 1
+
+    claim = claimed(ledger)
+    assert (claim.dispatch.id, claim.unanswered, claim.fence) == ("d1-1", START, 2)
+    with pytest.raises(LostLeaseError):
+        ledger.record(old, Sent(), TAKEN.outcome, START)
+
+
+# --- record
+
+
+@pytest.mark.parametrize(
+    ("decision", "outcome", "state", "reason"),
+    [
+        (Sent(), replace(TAKEN.outcome, run_url="https://github.example/r/1"), DispatchState.SENT, "sent"),
+        (Wait(START + SECOND), UNREACHABLE.outcome, DispatchState.PENDING, "unreachable"),
+        (Dead("gave-up", "a day is over"), UNREACHABLE.outcome, DispatchState.DEAD, "gave-up"),
+    ],
+    ids=["sent", "wait", "dead"],
+)
+def test_each_end_of_an_attempt_is_told(
+    ledger: Ledger, decision: Sent | Wait | Dead, outcome: Outcome, state: DispatchState, reason: str
+) -> None:
+    """
+    The attempt has its answer, the dispatch its state and why.
+    """
+    accept(ledger, "d1")
+    ledger.record(claimed(ledger), decision, outcome, START + SECOND)
+
+    record = shown(ledger)
+    assert (record.state, record.reason, record.attempts_used) == (state, reason, 1)
+    assert record.detail == (decision.detail if isinstance(decision, Dead) else outcome.detail)
+    assert record.run_url == outcome.run_url
+    assert record.next_attempt_at == (decision.until if isinstance(decision, Wait) else None)
+    assert record.attempts == (
+        AttemptRecord(
+            1,
+            START,
+            START + SECOND,
+            outcome.kind.value,
+            outcome.reason,
+            outcome.detail,
+            outcome.status,
+        ),
+    )
+    assert ledger.open_count() == (1 if state is DispatchState.PENDING else 0)
+
+
+def test_the_mark_of_a_possible_double_stays(ledger: Ledger) -> None:
+    """
+    Written before the second sending, told ever after.
+    """
+    accept(ledger, "d1")
+    claim = claimed(ledger)
+    ledger.mark_possibly_duplicated(claim)
+    ledger.record(claim, Sent(), TAKEN.outcome, START)
+
+    assert shown(ledger).possibly_duplicated
+
+
+# --- when next
+
+
+def test_when_to_look_next(ledger: Ledger) -> None:
+    """
+    The earliest moment at which something can be claimed: nothing, now, the retry, or the lease's end.
+    """
+    moments = [ledger.next_due()]
+    accept(ledger, "d1", "d2")
+    moments.append(ledger.next_due())
+    claim = claimed(ledger)
+    moments.append(ledger.next_due())
+    ledger.record(claim, Wait(START + 5 * SECOND), UNREACHABLE.outcome, START)
+    moments.append(ledger.next_due())
+    send(ledger, START + 5 * SECOND)
+    moments.append(ledger.next_due())
+
+    assert moments == [None, START, START + LEASE, START + 5 * SECOND, START]
+
+
+# --- listing
+
+
+def test_deliveries_are_listed_newest_first_page_by_page(ledger: Ledger) -> None:
+    """
+    The last id of a page is where the next begins.
+    """
+    accept(ledger, *[f"d{number}" for number in range(5)])
+
+    first = [record.id for record in ledger.deliveries(limit=2)]
+    second = [record.id for record in ledger.deliveries(limit=2, before=first[-1])]
+    third = [record.id for record in ledger.deliveries(limit=2, before=second[-1])]
+
+    assert (first, second, third) == (["d4", "d3"], ["d2", "d1"], ["d0"])
+    assert all(len(record.dispatches) == 1 for record in ledger.deliveries())
+
+
+def test_a_delivery_is_found_by_the_beginning_of_its_id(ledger: Ledger) -> None:
+    """
+    As in git: enough of it to be the only one.
+    """
+    accept(ledger, "abc1", "abd2", "ab", "x_1", "xy2")
+
+    assert ledger.delivery("abc").id == "abc1"
+    assert ledger.delivery("ab").id == "ab"
+    assert ledger.delivery("x_").id == "x_1"
+    with pytest.raises(NoSuchDeliveryError, match="more than one delivery has an id that begins with 'a'"):
+        ledger.delivery("a")
+
+
+@pytest.mark.parametrize("prefix", ["q", "ABC", "%", "_", "abc12"])
+def test_what_no_id_begins_with_is_not_found(ledger: Ledger, prefix: str) -> None:
+    """
+    No pattern, no other case, nothing longer.
+    """
+    accept(ledger, "abc1")
+
+    with pytest.raises(NoSuchDeliveryError, match="no delivery has an id"):
+        ledger.delivery(prefix)
+
+
+def rejection(number: int) -> Rejection:
+    return Rejection(START + number * SECOND, "wandb", "192.0.2.9", f"reason-{number}", 401)
+
+
+def test_the_newest_rejections_are_kept(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A flood of bad signatures leaves a bounded trace.
+    """
+    monkeypatch.setattr(ledger_module, "REJECTIONS_KEPT", 10)
+    for number in range(25):
+        ledger.note_rejection(rejection(number))
+        if number % 7 == 0:
+            until_kept(ledger, number)
+    until_kept(ledger, 24)
+
+    assert ledger.rejections(100) == [rejection(number) for number in range(24, 14, -1)]
+    assert ledger.rejections(1) == [rejection(24)]
+
+
+def until_kept(ledger: Ledger, number: int) -> None:
+    """Wait until the trace of that rejection is there; it is written soon, not at once."""
+    for _ in range(10_000):
+        if rejection(number) in ledger.rejections(1):
+            return
+        threading.Event().wait(0.001)
+    pytest.fail("the trace was not kept")
+
+
+def test_a_rejection_never_harms_its_caller(ledger: Ledger) -> None:
+    """
+    Not even when the ledger cannot be written at all.
+    """
+    ledger.close()
+
+    ledger.note_rejection(rejection(1))
+
+
+# --- the database itself
+
+
+def test_a_check_writes_for_real(ledger: Ledger) -> None:
+    """
+    Readiness is a write that was committed, and fails when writing does.
+    """
+    ledger.check_writable()
+    ledger._writes.run(lambda connection: connection.execute(text("DROP TABLE meta")).rowcount)
+
+    with pytest.raises(LedgerError):
+        ledger.check_writable()
+
+
+def test_a_ledger_is_looked_at_without_being_made(sqlite_url: str, tmp_path: Path) -> None:
+    """
+    A mistyped name finds nothing, makes nothing and says so.
+    """
+    with pytest.raises(LedgerError, match=r"handoff\.db: there is no ledger"):
+        Ledger.read_only(sqlite_url)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ledger_is_looked_at_while_it_is_in_use(ledger: Ledger, database_url: str) -> None:
+    """
+    The command that lists sees what is committed, and can write nothing.
+    """
+    accept(ledger, "d1")
+
+    with Ledger.read_only(database_url) as other:
+        assert other.deliveries() == ledger.deliveries()
+        with pytest.raises(LedgerError, match="read only"):
+            accept(other, "d2")
+
+
+def test_a_claim_reads_nothing_that_has_ended(sqlite_url: str) -> None:
+    """
+    Each query of a claim finds its rows through an index of what is open or by its own number; nothing
+    is scanned or sorted, so a million ended dispatches cost it nothing.
+    """
+    run: list[tuple[str, Any]] = []
+    plans: list[str] = []
+    with Ledger.open(sqlite_url) as ledger:
+        accept(ledger, "d1")
+        with ledger._reads.connect() as reader:
+            for engine in (ledger._reads, ledger._writes._engine):  # type: ignore[attr-defined]
+                listen(engine, "before_cursor_execute", lambda *args: run.append((args[2], args[3])))
+            claimed(ledger)
+            ledger.next_due()
+            asked = [query for query in run if query[0].startswith(("SELECT", "UPDATE"))]
+            for sql, parameters in asked:
+                plans += [
+                    row.detail for row in reader.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", parameters)
+                ]
+
+    assert len(asked) == 4
+    assert [plan for plan in plans if "SCAN" in plan and "dispatches_due" not in plan] == []
+    assert [plan for plan in plans if "TEMP B-TREE" in plan] == []
