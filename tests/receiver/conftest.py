@@ -25,6 +25,9 @@ def postgresql_server() -> Iterator[str]:
             warnings.simplefilter("ignore")  # It looks for a runtime directory that it does not need.
             server = pgserver.get_server(directory, cleanup_mode="stop")
         try:
+            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+                connection.execute("ALTER SYSTEM SET fsync = off")  # Here it is never the server that dies.
+                connection.execute("SELECT pg_reload_conf()")
             yield server.get_uri()
         finally:
             server.cleanup()
