@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, g, json, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 
 from receiver import signature
 from receiver.errors import BodyTooLargeError, LedgerError, RejectedError
@@ -35,7 +35,8 @@ class UnsupportedEncodingError(RejectedError):
 def web_app(intake: Intake, checks: Mapping[str, Check], *, max_body: int) -> Flask:
     """The WSGI application around one intake; ``checks`` are what /readyz tells of."""
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = max_body  # Werkzeug stops there while it reads, chunked or not.
+    app.config["HANDOFF_MAX_BODY"] = max_body
+    app.config["MAX_CONTENT_LENGTH"] = max_body + 1  # Werkzeug cuts a chunked body there: one too many tells.
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.json.sort_keys = False  # type: ignore[attr-defined]  # The default provider has it.
     app.register_blueprint(_pages(intake, checks))
@@ -106,12 +107,13 @@ def _body() -> bytes:
     """The raw bytes: re-written JSON has another signature.  The type that they claim is not looked at."""
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise UnsupportedEncodingError("Content-Encoding: want none, the body as it was signed.")
-    try:
-        return request.get_data(cache=False)
-    except RequestEntityTooLarge:
-        limit = current_app.config["MAX_CONTENT_LENGTH"]
-        size = f", got {request.content_length}" if request.content_length else ""
-        raise BodyTooLargeError(f"The body: want at most {limit} bytes{size}.") from None
+    limit: int = current_app.config["HANDOFF_MAX_BODY"]
+    if (request.content_length or 0) > limit:
+        raise BodyTooLargeError(f"The body: want at most {limit} bytes, got {request.content_length}.")
+    body = request.get_data(cache=False)
+    if len(body) > limit:
+        raise BodyTooLargeError(f"The body: want at most {limit} bytes, got more.")
+    return body
 
 
 def _tell(name: str, check: Check) -> str:
