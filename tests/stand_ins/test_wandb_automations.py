@@ -33,7 +33,7 @@ class Inbox:
         """Keep it, and answer."""
         request = Request(environ)
         self.received.append((dict(request.headers), request.get_data()))
-        return Response("noted", self.status)(environ, start_response)
+        return Response("noted", self.status, {"Location": "/elsewhere"})(environ, start_response)
 
 
 @pytest.fixture
@@ -229,3 +229,4 @@ def test_a_failed_delivery_is_in_the_history(
 
     assert (execution.status, execution.response_status) == ("Failed", status)
     assert execution.error
+    assert len(inbox.received) == (status is not None)

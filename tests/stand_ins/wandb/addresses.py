@@ -35,7 +35,7 @@ class Addresses:
     def of_file(self, artifact: Artifact, entry: Entry) -> str:
         """Where this file can be fetched for a while."""
         # Its place in the manifest, not its path: no path can then confuse a client's URL parser.
-        place = artifact.manifest.entries.index(entry)
+        place = artifact.manifest.places[entry.path]
         return self._signed(f"/bucket/{artifact.number}/{place}/{entry.hex_digest}")
 
     def of_manifest(self, artifact: Artifact) -> str:
@@ -57,8 +57,11 @@ class Addresses:
             return None
         if match[2] is None:
             return Stored("manifest", Content.of(artifact.manifest_file))
-        entry = artifact.manifest.entries[int(match[2])]
-        return Stored(f"file:{entry.path}", entry.content) if entry.content else None
+        entries = artifact.manifest.entries
+        entry = entries[int(match[2])] if int(match[2]) < len(entries) else None
+        if entry is None or entry.content is None:
+            return None
+        return Stored(f"file:{entry.path}", entry.content)
 
     def _signed(self, path: str) -> str:
         expires = f"{(self._now() + self._lifetime()).timestamp():.3f}"

@@ -144,7 +144,10 @@ def _files(artifact: Artifact, asker: Asker, names: Names[str] | None = None, **
     if artifact.state != "COMMITTED":
         return None
     wanted = [each for each in artifact.manifest.entries if names is None or each.path in names]
-    return asker.page([_file(artifact, each, asker) for each in wanted], **page)
+    shown = asker.page(wanted, **page)
+    for edge in shown["edges"]:
+        edge["node"] = _file(artifact, edge["node"], asker)
+    return shown
 
 
 def _files_by_entries(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, jsonify, redirect, request
+from flask import Flask, jsonify, redirect, request
 from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response
 
 from tests.stand_ins.wandb import graph
 from tests.stand_ins.wandb.faults import Fault
-from tests.stand_ins.wandb.serving import reset_connection
+from tests.stand_ins.wandb.spoiling import spoiled
 from tests.stand_ins.wandb.state import User
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 def create_app(wandb: WandbStandIn) -> Flask:
     """The API of this stand-in."""
     app = Flask("wandb-stand-in")
+    app.config["PROPAGATE_EXCEPTIONS"] = True  # A reset on demand must reach the server, unlogged.
 
     @app.post("/graphql")
     def graphql() -> Response:
@@ -26,19 +29,7 @@ def create_app(wandb: WandbStandIn) -> Flask:
         query = str(asked.get("query", ""))
         operation = graph.operation_name(query)
         wandb.record("api", request, operation=operation, variables=asked.get("variables"))
-        fault = wandb.faults.take(f"graphql:{operation}")
-        if fault is not None and (fault.reset or fault.status is not None or fault.body is not None):
-            return _instead(fault)
-        user = _user(wandb)
-        if user is None:
-            return _unauthorised()
-        status, body = wandb.execute(query, asked.get("variables"), user)
-        response = jsonify(body)
-        response.status_code = status
-        if fault is not None:
-            wandb.faults.wait(fault)
-            response.headers.update(fault.extra_headers)
-        return response
+        return _with_faults(wandb, f"graphql:{operation}", lambda: _answer(wandb, query, asked))
 
     @app.get("/artifacts/<entity>/<digest>")
     def layout_1(entity: str, digest: str) -> Response:
@@ -66,23 +57,30 @@ def _to_file(wandb: WandbStandIn, entity: str, digest: str) -> Response:
         return _unauthorised()
     if found is None or target is None:
         return _error(404, "file not found")
+    return _with_faults(wandb, target, lambda: redirect(found[1], 307))
+
+
+def _answer(wandb: WandbStandIn, query: str, asked: dict[str, Any]) -> Response:
+    user = _user(wandb)
+    if user is None:
+        return _unauthorised()
+    status, body = wandb.execute(query, asked.get("variables"), user)
+    response = jsonify(body)
+    response.status_code = status
+    return response
+
+
+def _with_faults(wandb: WandbStandIn, target: str, answer: Callable[[], Response]) -> Response:
     fault = wandb.faults.take(target)
-    return _instead(fault) if fault else _redirect(found[1])
+    if fault is None:
+        return answer()
 
+    def honest(fault: Fault) -> Response:
+        response = answer()
+        response.data = fault.spoil(response.data)
+        return response
 
-def _redirect(url: str) -> Response:
-    response = redirect(url, 307)
-    assert isinstance(response, Response)
-    return response
-
-
-def _instead(fault: Fault) -> Response:
-    if fault.reset:
-        reset_connection(request.environ)
-    body = fault.body if fault.body is not None else b'{"error": {"message": "on demand"}}'
-    response = Response(body, fault.status or 200, mimetype="application/json")
-    response.headers.update(fault.extra_headers)
-    return response
+    return spoiled(request, fault, wandb.faults, honest)
 
 
 def _user(wandb: WandbStandIn) -> User | None:

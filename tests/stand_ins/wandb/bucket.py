@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from werkzeug.wrappers import Request, Response
 
 from tests.stand_ins.wandb.faults import Fault, Faults
 from tests.stand_ins.wandb.manifest import Content
-from tests.stand_ins.wandb.serving import reset_connection
+from tests.stand_ins.wandb.spoiling import spoiled
 
 
 @dataclass(frozen=True)
@@ -49,31 +49,15 @@ class Bucket:
         if stored is None:
             return _error(404, "NoSuchKey", "The specified key does not exist.")
         fault = self.faults.take(stored.target)
+        content = stored.content
         if fault is None:
-            return _whole_or_part(request, stored.content)
-        return self._spoiled(request, stored.content, fault)
+            return _whole_or_part(request, content)
 
-    def _spoiled(self, request: Request, content: Content, fault: Fault) -> Response:
-        if fault.reset:
-            reset_connection(request.environ)
-        if fault.status is not None and fault.status >= 300:
-            response = Response(fault.body or b"on demand", fault.status)
-        else:
+        def honest(fault: Fault) -> Response:
             sent = Content.of(fault.spoil(content.read())) if fault.spoils_content else content
-            response = _whole_or_part(request, sent, ignore_range=fault.ignore_range)
-        if fault.gzip:
-            response = _gzipped(response, fault)
-        response.headers.update(fault.extra_headers)
-        if fault.cut_after is not None or fault.stall is not None:
-            response.response = self._broken_off(response.iter_encoded(), fault)
-        return response
+            return _whole_or_part(request, sent, ignore_range=fault.ignore_range)
 
-    def _broken_off(self, chunks: Iterable[bytes], fault: Fault) -> Iterator[bytes]:
-        body = b"".join(chunks)
-        yield body[: fault.cut_after or 0]
-        self.faults.wait(fault)
-        if fault.cut_after is None:
-            yield body
+        return spoiled(request, fault, self.faults, honest)
 
 
 def _whole_or_part(request: Request, content: Content, *, ignore_range: bool = False) -> Response:
@@ -82,7 +66,7 @@ def _whole_or_part(request: Request, content: Content, *, ignore_range: bool = F
     if wanted is None:
         return _respond(200, content, 0, content.size, headers)
     start, stop = wanted
-    if start >= content.size or start >= stop:
+    if start >= content.size:
         headers["Content-Range"] = f"bytes */{content.size}"
         return Response(b"", 416, headers)
     headers["Content-Range"] = f"bytes {start}-{stop - 1}/{content.size}"
@@ -97,6 +81,8 @@ def _range(request: Request, content: Content) -> tuple[int, int] | None:
     if request.headers.get("If-Range", f'"{content.etag}"') != f'"{content.etag}"':
         return None
     first, last = match.groups()
+    if first and last and int(last) < int(first):
+        return None
     if not first:
         return max(0, content.size - int(last)), content.size
     return int(first), min(content.size, int(last) + 1 if last else content.size)
@@ -107,14 +93,6 @@ def _respond(status: int, content: Content, start: int, stop: int, headers: dict
         content.chunks(start, stop), status, headers, mimetype="binary/octet-stream", direct_passthrough=True
     )
     response.content_length = stop - start
-    return response
-
-
-def _gzipped(response: Response, fault: Fault) -> Response:
-    body = fault.encode(b"".join(response.iter_encoded()))
-    response.response = [body]
-    response.content_length = len(body)
-    response.headers["Content-Encoding"] = "gzip"
     return response
 
 

@@ -57,12 +57,17 @@ class Fault:
         return {**self.headers, **retry_after}
 
     @property
+    def refuses(self) -> bool:
+        """Whether it answers with another status instead of the content."""
+        return self.status is not None
+
+    @property
     def spoils_content(self) -> bool:
-        """Whether the body must be at hand as a whole to do it."""
-        return self.body is not None or bool(self.longer) or self.flip_byte is not None or self.gzip
+        """Whether it changes the bytes themselves."""
+        return self.body is not None or bool(self.longer) or self.flip_byte is not None
 
     def spoil(self, content: bytes) -> bytes:
-        """The content as it is sent, before compression."""
+        """The content as it is sent."""
         spoiled = bytearray(content if self.body is None else self.body)
         if self.flip_byte is not None:
             spoiled[self.flip_byte] ^= 0xFF

@@ -8,6 +8,7 @@ import importlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,12 @@ class Manifest:
     algorithm: str
     layout: str
 
-    @property
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where each path stands among the entries."""
+        return {entry.path: place for place, entry in enumerate(self.entries)}
+
+    @cached_property
     def digest(self) -> str:
         """The digest that pins the whole tree, by W&B's rule."""
         lines = "".join(f"{entry.path}:{entry.digest}\n" for entry in self.entries)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -122,7 +123,7 @@ class Artifact:
         """Where it was logged."""
         return self.memberships[0]
 
-    @property
+    @cached_property
     def manifest_file(self) -> bytes:
         """The manifest as it is stored."""
         return self.manifest.to_bytes(self.id)
