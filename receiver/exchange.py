@@ -126,13 +126,13 @@ class Exchange:
             with requests.Session() as session:
                 session.mount("https://", _WatchedAdapter(watch))
                 session.mount("http://", _WatchedAdapter(watch))
-                return self._ask(session, request, bearer)
+                return self._ask(session, request, bearer, watch)
         except (requests.RequestException, HTTPError, OSError) as error:
             raise self._failure(error, watch, request.url) from None  # Its words may quote the token.
         finally:
             watch.end()
 
-    def _ask(self, session: requests.Session, request: Request, bearer: str) -> Answer:
+    def _ask(self, session: requests.Session, request: Request, bearer: str, watch: _Watch) -> Answer:
         response = session.request(
             request.method,
             request.url,
@@ -144,6 +144,8 @@ class Exchange:
             stream=True,
         )
         with response:
+            if watch.over:
+                raise requests.Timeout  # Cut within its headers: those that tell may be missing.
             content = _read(response, request.largest)
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status_code, headers, _without(content, bearer), request.url)

@@ -224,6 +224,17 @@ class GitHubStandIn:
                 )
             return tuple(self._state.dispatches)
 
+    def start_run(self, repository: str, workflow: Workflow, display_title: str) -> Run:
+        """Start a run that no dispatch of ours asked for."""
+        with self._state.changed:
+            known = self._state.repository(repository)
+            assert known is not None, f"there is no repository {repository}"
+            run = Run(
+                next(self._state.ids), known, workflow, display_title, "repository_dispatch", self._now()
+            )
+            self._state.runs.append(run)
+            return run
+
     def event(self, dispatched: Dispatched) -> dict[str, Any]:
         """Return the event file that a runner gets for this dispatch."""
         owner = dispatched.repository.partition("/")[0]
