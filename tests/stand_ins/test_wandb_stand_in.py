@@ -125,6 +125,22 @@ def test_a_link_is_made_once(wandb: WandbStandIn) -> None:
     assert wandb.link(version, REGISTRY).version == "v1"
 
 
+def test_a_version_can_be_given_by_its_name(wandb: WandbStandIn) -> None:
+    """
+    An alias goes to what ``vN`` or another alias names in that collection, and to nothing that is not there.
+    """
+    version = wandb.log_artifact(SOURCE, {"a": b"1"})
+
+    wandb.add_alias(SOURCE, "v0", "best")
+    wandb.add_alias(SOURCE, "best", "better")
+    wandb.remove_alias(SOURCE, "v0", "best")
+
+    assert version.aliases == ["latest", "better"]
+    for path, missing in ((SOURCE, "v1"), (REGISTRY, version)):
+        with pytest.raises(RefusedError, match=f"is not in {path}"):
+            wandb.add_alias(path, missing, "good")
+
+
 @pytest.mark.parametrize("alias", ["", "v3", "a:b", "a/b"])
 def test_what_cannot_be_an_alias_is_refused(wandb: WandbStandIn, alias: str) -> None:
     """

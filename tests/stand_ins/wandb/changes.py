@@ -67,7 +67,7 @@ def _named(asked: Input, asker: Asker) -> list[tuple[str, Membership]]:
     for target in asked["aliases"]:
         _check_sees(target["entityName"], asker)
         path = f"{target['entityName']}/{target['projectName']}/{target['artifactCollectionName']}"
-        named.append((target["alias"], asker.state.membership(path, artifact)))
+        named.append((target["alias"], asker.state.membership(path, artifact.source)))
     return named
 
 

@@ -181,20 +181,20 @@ class WandbStandIn:
         with self._changing() as state:
             return state.link(version.artifact, path, aliases, by)
 
-    def unlink(self, path: str, version: Membership, by: str | None = None) -> None:
+    def unlink(self, path: str, version: Membership | str, by: str | None = None) -> None:
         """Take a version out of a registry's collection."""
         with self._changing() as state:
-            state.unlink(state.membership(path, version.artifact), by)
+            state.unlink(state.membership(path, version), by)
 
-    def add_alias(self, path: str, version: Membership, alias: str, by: str | None = None) -> None:
-        """Give the version this alias in that collection; it leaves the version that had it."""
+    def add_alias(self, path: str, version: Membership | str, alias: str, by: str | None = None) -> None:
+        """Give the version (or what ``v1`` or an alias names there) this alias; another may lose it."""
         with self._changing() as state:
-            state.add_alias(state.membership(path, version.artifact), alias, by)
+            state.add_alias(state.membership(path, version), alias, by)
 
-    def remove_alias(self, path: str, version: Membership, alias: str) -> None:
+    def remove_alias(self, path: str, version: Membership | str, alias: str) -> None:
         """Take the alias from the version in that collection."""
         with self._changing() as state:
-            state.remove_alias(state.membership(path, version.artifact), alias)
+            state.remove_alias(state.membership(path, version), alias)
 
     def add_tag(self, version: Membership, tag: str, by: str | None = None) -> None:
         """Tag a version."""

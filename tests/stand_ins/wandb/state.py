@@ -96,6 +96,10 @@ class Collection:
         """The version that this alias, or ``vN``, names now."""
         return next((each for each in self.memberships if alias in (each.version, *each.aliases)), None)
 
+    def show(self, artifact: Artifact) -> Membership | None:
+        """This version as it is here, if it is."""
+        return next((each for each in self.memberships if each.artifact is artifact), None)
+
 
 @dataclass(eq=False)
 class Artifact:
@@ -247,7 +251,7 @@ class State:
         if artifact.state != "COMMITTED":
             raise RefusedError(f"artifact {artifact.id} is {artifact.state}; only a committed one is linked")
         collection = self.collection(path, "ArtifactPortfolio")
-        membership = next((each for each in collection.memberships if each.artifact is artifact), None)
+        membership = collection.show(artifact)
         if membership is None:
             membership = self._join(collection, artifact)
             self.announce(Event("LINK_ARTIFACT", collection, membership, author=author))
@@ -318,12 +322,18 @@ class State:
             raise RefusedError(f"{path} is an {found.graphql_type}, not an {graphql_type}")
         return found
 
-    def membership(self, path: str, artifact: Artifact) -> Membership:
-        """The version as the collection of this path knows it, or an error."""
-        found = next((each for each in artifact.memberships if str(each.collection) == path), None)
-        if found is None or artifact.state == "DELETED":
-            raise RefusedError(f"artifact {artifact.id} is not in {path}")
-        return found
+    def membership(self, path: str, version: Membership | str) -> Membership:
+        """A version, or what ``vN`` or an alias names, as that collection knows it; else an error."""
+        entity, project, name = path.split("/")
+        known = self.projects.get((entity, project))
+        collection = known.collections.get(name) if known else None
+        if collection is not None:
+            found = (
+                collection.find(version) if isinstance(version, str) else collection.show(version.artifact)
+            )
+            if found is not None:
+                return found
+        raise RefusedError(f"{version if isinstance(version, str) else version.name} is not in {path}")
 
     def find_artifact(self, artifact_id: str) -> Artifact | None:
         """The version of this global id, deleted ones included."""
