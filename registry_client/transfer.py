@@ -122,16 +122,18 @@ class Fetcher:
             raise TransientError(f"got {here} bytes, want {entry.size}")
 
     def _open(self, entry: ManifestEntry, offset: int) -> AbstractContextManager[Answer]:
-        for _ in range(_RENEWALS + 1):
+        renewals = 0
+        while True:
             url = self._urls.get(entry.path)
             if url is None:
                 return self._open_endpoint(entry, offset)
             try:
                 return self._source.open(url, offset=offset)
             except StaleUrlError as error:
-                stale = error
+                if renewals == _RENEWALS:
+                    raise FetchError(f"{entry.path}: {error}, though renewed {renewals} times") from error
+                renewals += 1
                 self._renew(entry)
-        raise FetchError(f"{entry.path}: {stale}, though renewed {_RENEWALS} times") from stale
 
     def _renew(self, entry: ManifestEntry) -> None:
         url = self._source.file_url(self._version, entry.path)
