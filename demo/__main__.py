@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import shlex
 import shutil
 import signal
@@ -34,6 +35,10 @@ from tests.stand_ins.wandb import WandbStandIn
 _ROOT = Path(__file__).resolve().parent.parent
 _FOLDER = _ROOT / "demo-run"
 _FLOWER = (6.6, 3.0, 5.6, 2.0)
+_APP = "installation"  # The kind of token that an App mints.
+_NEXT = """Next:
+  make demo KEEP=1    the same, and the servers stay up to play with
+  make test           every test, lint and types"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,15 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             github, private_key = stage.enter_context(github_with_app())
             receiver = stage.enter_context(receiver_at_work(_FOLDER, github.url, private_key))
             _tell(Story(), wandb, github, receiver)
-            print(
-                f"\nEvery line above was checked ({time.monotonic() - began:.0f} s).",
-                _next(keep=arguments.keep),
-            )
+            print(f"\nEvery line above was checked, in {time.monotonic() - began:.0f} s.")
             if arguments.keep:
                 _play(wandb, github, receiver)
     except DemoFailedError as error:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
+    print(_NEXT)
     return 0
 
 
@@ -95,13 +98,14 @@ def _promote(story: Story, wandb: WandbStandIn, receiver: Receiver) -> str:
     )
     wandb.add_alias(COLLECTION, "v1", "production")
     execution = wandb.executions[-1]
-    answer = execution.response_json()
+    answer = json.loads(execution.response_body)
+    delivery = str(answer.get("delivery"))
     story.seen(
-        f"{execution.status} {answer.get('status')}: on disk before it was answered, delivery {answer.get('delivery')}",
-        so=execution.status == requests.codes.accepted and answer.get("status") == "accepted",
+        f"{execution.response_status} {answer.get('status')}: on disk before the answer, delivery {delivery}",
+        so=execution.response_status == requests.codes.accepted and answer.get("status") == "accepted",
         otherwise=execution,
     )
-    return str(answer["delivery"])
+    return delivery
 
 
 def _dispatched(story: Story, github: GitHubStandIn, delivery: str) -> dict[str, object]:
@@ -110,8 +114,8 @@ def _dispatched(story: Story, github: GitHubStandIn, delivery: str) -> dict[str,
     dispatch = github.dispatches[0]
     handoff = dispatch.client_payload["handoff"]
     story.seen(
-        f"repository_dispatch {dispatch.event_type} reached {dispatch.repository}, token for that repository only",
-        so=dispatch.repository == REPOSITORY and dispatch.token_kind == "installation",
+        f"repository_dispatch {dispatch.event_type} reached {dispatch.repository}, with a token for it alone",
+        so=dispatch.repository == REPOSITORY and dispatch.token_kind == _APP,
         otherwise=dispatch,
     )
     story.seen(
@@ -130,7 +134,7 @@ def _build(story: Story, runner: CompositeRunner, wandb: WandbStandIn, event: di
     seconds = time.monotonic() - began
     outputs = result.outputs
     story.seen(
-        f"{outputs['artifact']}: {outputs['file-count']} files, {outputs['size']} bytes verified in {seconds:.1f} s",
+        f"{outputs['artifact']}: {outputs['file-count']} files, {outputs['size']} bytes verified, {seconds:.1f} s",
         so=result.exit_code == 0 and outputs["artifact"] == f"{COLLECTION}:v1",
         otherwise=result.log,
     )
@@ -174,12 +178,6 @@ def _run(runner: CompositeRunner, wandb: WandbStandIn, event: dict[str, object])
     return runner.run({"api-key": wandb.api_key, "base-url": wandb.url}, event=event, repository=REPOSITORY)
 
 
-def _next(*, keep: bool) -> str:
-    if keep:
-        return ""
-    return "Next:\n  make demo KEEP=1    the same, and the servers stay up to play with\n  make test           every test"
-
-
 def _play(wandb: WandbStandIn, github: GitHubStandIn, receiver: Receiver) -> None:
     """Leave everything up, and say what can be done with it, until Ctrl-C."""
     environ = dict(receiver.environ) | {
@@ -193,7 +191,7 @@ def _play(wandb: WandbStandIn, github: GitHubStandIn, receiver: Receiver) -> Non
     )
     env_file.chmod(0o600)
     payload = _FOLDER / "payload.json"
-    payload.write_bytes(wandb.executions[-1].body)
+    payload.write_bytes(wandb.executions[-1].payload)
     handoff = Path(sys.executable).with_name("handoff").relative_to(_ROOT)
     print(
         f"""The servers stay up: W&B {wandb.url}  GitHub {github.url}  receiver {receiver.url}

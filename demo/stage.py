@@ -90,7 +90,9 @@ def github_with_app() -> Iterator[tuple[GitHubStandIn, str]]:
         workflow = Workflow("deploy.yml", types=("BUILD_AND_DEPLOY",), run_name_shows_key=True)
         github.add_repository(REPOSITORY, workflows=(workflow,))
         app = github.add_app(
-            CLIENT_ID, public_key_pem=public.decode(), permissions={"contents": "write", "metadata": "read"}
+            client_id=CLIENT_ID,
+            public_key_pem=public.decode(),
+            permissions={"contents": "write", "metadata": "read"},
         )
         github.install(app, account="acme", repositories=(REPOSITORY,))
         yield github, private.decode()
