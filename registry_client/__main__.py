@@ -50,10 +50,12 @@ def main(environ: Mapping[str, str], stdout: TextIO, arguments: Sequence[str] = 
     except RegistryError as error:
         hint = _WHAT_TO_DO.get(error.reason)
         workflow.error(f"Handoff: {error.reason}", f"{error}\n{hint}" if hint else str(error))
+        workflow.set_outputs({"reason": error.reason})
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - whatever it is, the annotation should say so
         workflow.log(traceback.format_exc())
         workflow.error("Handoff: internal error", f"{type(error).__name__}: {error}\nPlease report this.")
+        workflow.set_outputs({"reason": "internal-error"})
         return 1
     return 0
 

@@ -34,6 +34,7 @@ def outputs(version: ArtifactVersion, *, path: str) -> Mapping[str, str]:
         "size": str(version.size),
         "file-count": str(version.file_count),
         "url": version.url,
+        "reason": "",
     }
 
 

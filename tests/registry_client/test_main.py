@@ -128,7 +128,7 @@ def test_a_promotion_becomes_a_directory(step: Step, promoted: Membership) -> No
     assert json.loads(outputs["aliases"]) == ["latest", "production"]
     assert json.loads(outputs["tags"]) == ["approved"]
     assert json.loads(outputs["metadata"]) == {"accuracy": 0.9}
-    assert (outputs["size"], outputs["file-count"]) == ("19", "2")
+    assert (outputs["size"], outputs["file-count"], outputs["reason"]) == ("19", "2", "")
     assert "to <code>production</code> by <code>ana</code>" in step.summary
     assert "labels.txt" in step.summary
 
@@ -204,7 +204,7 @@ class TestAlias:
         assert step.run(handoff(moved), expect_alias=wanted) == 7
         assert "::error title=Handoff%3A alias-moved::" in step.log
         assert "v1 carries it now" in step.log
-        assert step.outputs == {}
+        assert step.outputs == {"reason": "alias-moved"}
 
     @pytest.mark.parametrize("wanted", ["event", "production", "latest", ""])
     def test_it_passes_while_the_alias_is_there(self, step: Step, promoted: Membership, wanted: str) -> None:
@@ -229,7 +229,7 @@ class TestFailures:
         assert step.run(handoff(promoted)) == 10
         assert "::error title=Handoff%3A verification-failed::model.bin: got MD5 " in step.log
         assert "log it anew" in step.log
-        assert step.outputs == {}
+        assert step.outputs == {"reason": "verification-failed"}
         assert contents(step.folder / "temp") == {}
 
     def test_no_artifact(self, step: Step) -> None:
@@ -290,6 +290,7 @@ class TestFailures:
         commands = [line for line in step.log.splitlines() if line.lstrip().startswith("::")]
         assert len([line for line in commands if not line.startswith("::add-mask::")]) == 1
         assert commands[-1].startswith("::error title=Handoff%3A internal error::ValueError: x%0A")
+        assert step.outputs == {"reason": "internal-error"}
 
 
 def test_metadata_too_large_for_an_output_is_left_out(step: Step, wandb: WandbStandIn) -> None:
