@@ -1,0 +1,90 @@
+"""The real `handoff serve`, as a process of its own, for the tests that need one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+
+from receiver.settings import NAMES
+
+LONGEST_START = 30.0
+
+
+@dataclass
+class Served:
+    """A running receiver: where it listens, what it was told, what it logs."""
+
+    process: subprocess.Popen[str]
+    environ: Mapping[str, str]
+    url: str = ""
+    log: list[str] = field(default_factory=list)
+    _up: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def webhook_url(self) -> str:
+        """Where W&B would post to."""
+        return f"{self.url}/webhooks/wandb"
+
+    def read_log(self) -> None:
+        """Take in the log until it ends; told to a thread, for a full pipe would stop the process."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log.append(line)
+            if match := re.search(r"Listening at: (http://\S+)", line):
+                self.url = match[1]
+            if re.search(r"Booting worker", line):
+                self._up.set()
+        self._up.set()
+
+    def wait_until_ready(self) -> None:
+        """Return once it can do its work."""
+        assert self._up.wait(LONGEST_START), self.log
+        assert self.url, self.log
+        # The listener is open before the worker boots: the request waits in its queue.
+        answer = requests.get(f"{self.url}/readyz", timeout=LONGEST_START)
+        assert answer.status_code == 200, (answer.text, self.log)
+
+    def stop(self) -> int:
+        """SIGTERM, then the exit code."""
+        self.process.terminate()
+        return self.process.wait(timeout=40)
+
+
+def clean_environ() -> dict[str, str]:
+    """The environment of the tests without any variable of ours."""
+    return {name: value for name, value in os.environ.items() if name not in NAMES}
+
+
+@contextlib.contextmanager
+def serving(environ: Mapping[str, str], folder: Path, *arguments: str) -> Iterator[Served]:
+    """`handoff serve` on a port that the kernel chooses, ready; stopped at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "receiver", "serve", "--bind", "127.0.0.1:0", *arguments],
+        env={**clean_environ(), **environ},
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    served = Served(process, environ)
+    reader = threading.Thread(target=served.read_log)
+    reader.start()
+    try:
+        served.wait_until_ready()
+        yield served
+    finally:
+        if process.poll() is None:
+            served.stop()
+        reader.join()
+        assert process.stderr is not None
+        process.stderr.close()
