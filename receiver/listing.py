@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
@@ -98,17 +97,12 @@ def _text(lines: Sequence[str]) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(_plain(value), indent=2) + "\n"
+    return json.dumps(value, indent=2, default=_plain) + "\n"
 
 
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = dataclasses.fields(value)
-        return {field.name: _plain(getattr(value, field.name)) for field in fields}
+def _plain(value: object) -> object:
     if isinstance(value, datetime):
         return iso(value)
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    return value
+    return vars(value)
