@@ -503,13 +503,17 @@ def _trace_row(rejection: Rejection) -> dict[str, Any]:
 
 def _delivery_records(connection: Connection, rows: Sequence[Row[Any]]) -> list[DeliveryRecord]:
     """Put each delivery's dispatches and their attempts with it: three queries, however many rows."""
-    of_these = dispatches.c.delivery_id.in_([row.id for row in rows])
-    sent = connection.execute(select(dispatches).where(of_these).order_by(dispatches.c.seq)).all()
-    of_those = attempts.c.dispatch_id.in_([row.id for row in sent])
-    tried = connection.execute(select(attempts).where(of_those).order_by(attempts.c.number)).all()
-    attempts_of = _grouped(tried, "dispatch_id", _attempt_record)
+    if not rows:
+        return []
+    seqs = [row.seq for row in rows]  # Neighbours: what belongs to them is found between the outermost.
+    here = deliveries.c.seq.between(min(seqs), max(seqs))
+    of_these = select(dispatches).join(deliveries).where(here).order_by(dispatches.c.seq)
+    of_those = select(attempts).join(dispatches).join(deliveries).where(here).order_by(attempts.c.number)
+    attempts_of = _grouped(connection.execute(of_those).all(), "dispatch_id", _attempt_record)
     dispatches_of = _grouped(
-        sent, "delivery_id", lambda row: _dispatch_record(row, attempts_of.get(row.id, ()))
+        connection.execute(of_these).all(),
+        "delivery_id",
+        lambda row: _dispatch_record(row, attempts_of.get(row.id, ())),
     )
     return [_delivery_record(row, dispatches_of.get(row.id, ())) for row in rows]
 
