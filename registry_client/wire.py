@@ -29,6 +29,8 @@ _LONGEST_ASKED = 120.0  # That a server may ask for before we rather give up and
 _STALE = {400, 401, 403, 404, 410}  # What the file stores say to a signed URL whose time is over.
 _REDIRECTS = {301, 302, 303, 307, 308}
 _NEVER_RETRIED = {501, 505}
+_LENGTHS = {"Content-Length", "Transfer-Encoding"}
+_TIMEOUTS = (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
 
 T = TypeVar("T")
 
@@ -55,12 +57,16 @@ class Body:
 
     def __init__(self, response: requests.Response, *, offset: int, host: str) -> None:
         self.offset = offset
-        self.announced = bool({"Content-Length", "Transfer-Encoding"} & response.headers.keys())
+        # Asked to go on where the file ends, a store answers 416; the body of that is not the file's.
+        self._ended = response.status_code == requests.codes.requested_range_not_satisfiable
+        self.announced = self._ended or bool(_LENGTHS & response.headers.keys())
         self._response = response
         self._host = host
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes as they came over the wire, never decoded; a cut or stall is a TransientError."""
+        if self._ended:
+            return
         try:
             yield from self._response.raw.stream(CHUNK, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:  # ValueError: closed by abort().
@@ -270,19 +276,10 @@ def _checked_body(response: requests.Response, offset: int, host: str) -> Body:
     if status == requests.codes.partial_content:
         return Body(response, offset=_start(response, offset, host), host=host)
     if status == requests.codes.requested_range_not_satisfiable and offset:
-        response.close()
-        return Body(_ended(), offset=offset, host=host)
+        return Body(response, offset=offset, host=host)
     if status != requests.codes.ok:
         raise FetchError(f"{host} answered {status} where a file should be")
     return Body(response, offset=0, host=host)
-
-
-def _ended() -> requests.Response:
-    """The file ends where we asked it to go on: no more bytes, and the server said so."""
-    ended = requests.Response()
-    ended.headers["Content-Length"] = "0"
-    ended.raw = urllib3.HTTPResponse(b"", preload_content=False)
-    return ended
 
 
 def _start(response: requests.Response, offset: int, host: str) -> int:
@@ -316,7 +313,8 @@ def _cause(error: BaseException) -> str:
     """What went wrong, without the URL that the libraries write into their own text."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError | TimeoutError):
+        # To urllib3 a refused connection is a kind of timeout.
+        if isinstance(seen, _TIMEOUTS) and not isinstance(seen, urllib3.exceptions.NewConnectionError):
             return "no answer in time"
         if isinstance(seen, urllib3.exceptions.IncompleteRead):
             return "the connection ended in the middle of the answer"

@@ -1,0 +1,283 @@
+"""Who sees the key, what a status means, how long to wait."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import requests
+
+from registry_client.credentials import ApiKey
+from registry_client.errors import FetchError
+from registry_client.wire import StaleUrlError, TransientError, Wire, patiently, pause
+
+KEY = ApiKey.parse("k" * 40, "test")
+
+
+class Origin:
+    """A server that answers every GET with what it was told, and remembers the headers."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.answer: tuple[int, dict[str, str], bytes] = (200, {"Content-Length": "5"}, b"hello")
+        self.seen: list[dict[str, str]] = []
+
+
+@contextmanager
+def serving() -> Iterator[Origin]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            origin.seen.append({name.lower(): value for name, value in self.headers.items()})
+            status, headers, body = origin.answer
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    origin = Origin(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield origin
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Origin]:
+    with serving() as origin:
+        yield origin
+
+
+@pytest.fixture
+def store() -> Iterator[Origin]:
+    with serving() as origin:
+        yield origin
+
+
+@pytest.fixture
+def wire(server: Origin) -> Iterator[Wire]:
+    wire = Wire(server.url, KEY, user_agent="test", read_timeout=5)
+    yield wire
+    wire.close()
+
+
+def got(wire: Wire, url: str, *, offset: int = 0, signed_in: bool = False) -> bytes:
+    with wire.open(url, offset=offset, signed_in=signed_in) as body:
+        return b"".join(body.chunks())
+
+
+def test_the_key_is_for_its_server(wire: Wire, server: Origin, store: Origin) -> None:
+    """
+    Signed in or not: another origin, even on the same host, sees nothing.
+    """
+    assert got(wire, server.url, signed_in=True) == b"hello"
+    assert got(wire, server.url) == b"hello"
+    assert got(wire, store.url, signed_in=True) == b"hello"
+
+    assert ["authorization" in each for each in server.seen] == [True, False]
+    assert "authorization" not in store.seen[0]
+
+
+def test_a_redirect_home_keeps_the_key_and_one_abroad_loses_it(
+    wire: Wire, server: Origin, store: Origin
+) -> None:
+    """
+    Each hop is judged by where it leads.
+    """
+    server.answer = (307, {"Location": f"{store.url}/x", "Content-Length": "0"}, b"")
+
+    assert got(wire, server.url, signed_in=True) == b"hello"
+    assert "authorization" in server.seen[0]
+    assert "authorization" not in store.seen[0]
+
+    store.answer = (307, {"Location": f"{server.url}/x", "Content-Length": "0"}, b"")
+    with pytest.raises(FetchError, match="redirects more than 5 times"):
+        got(wire, server.url)
+    assert not [each for each in server.seen[1:] if "authorization" in each]
+
+
+def test_a_password_in_a_url_is_not_sent(wire: Wire, store: Origin) -> None:
+    """
+    Requests would make a header of it.
+    """
+    assert got(wire, store.url.replace("http://", "http://user:password@")) == b"hello"
+    assert "authorization" not in store.seen[0]
+
+
+def test_a_relative_url_is_the_servers(wire: Wire, server: Origin) -> None:
+    """
+    Servers of one's own may give paths.
+    """
+    assert got(wire, "/files/x") == b"hello"
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("url", ["http://files.test/x", "ftp://files.test/x", "file:///etc/passwd"])
+def test_files_in_the_clear_are_refused(wire: Wire, url: str) -> None:
+    """
+    Only https, or this machine.
+    """
+    with pytest.raises(FetchError, match="in the clear; want https"):
+        wire.open(url)
+
+
+def test_bytes_are_never_decoded(wire: Wire, store: Origin) -> None:
+    """
+    A file that is stored compressed arrives compressed.
+    """
+    store.answer = (200, {"Content-Type": "application/gzip", "Content-Length": "4"}, b"\x1f\x8b\x08\x00")
+
+    assert got(wire, store.url) == b"\x1f\x8b\x08\x00"
+    assert store.seen[0]["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    ("answer", "offset", "wanted"),
+    [
+        ((206, {"Content-Range": "bytes 2-4/5", "Content-Length": "3"}, b"llo"), 2, (2, b"llo")),
+        ((200, {"Content-Length": "5"}, b"hello"), 2, (0, b"hello")),
+        ((416, {"Content-Range": "bytes */5", "Content-Length": "0"}, b""), 5, (5, b"")),
+    ],
+    ids=["the rest", "all of it", "nothing more"],
+)
+def test_a_range_is_answered_in_one_of_three_ways(
+    wire: Wire,
+    store: Origin,
+    answer: tuple[int, dict[str, str], bytes],
+    offset: int,
+    wanted: tuple[int, bytes],
+) -> None:
+    """
+    ``offset`` says where the bytes begin.
+    """
+    store.answer = answer
+
+    with wire.open(store.url, offset=offset) as body:
+        assert (body.offset, b"".join(body.chunks())) == wanted
+        assert body.announced
+
+    assert store.seen[0]["range"] == f"bytes={offset}-"
+
+
+def test_another_range_than_asked_for_is_refused(wire: Wire, store: Origin) -> None:
+    """
+    Bytes from somewhere else must not be joined to ours.
+    """
+    store.answer = (206, {"Content-Range": "bytes 1-4/5", "Content-Length": "4"}, b"ello")
+
+    with pytest.raises(FetchError, match="want what follows byte 2"):
+        wire.open(store.url, offset=2)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+def test_a_url_that_is_not_taken_is_stale(wire: Wire, store: Origin, status: int) -> None:
+    """
+    File stores say it in many ways; host and status are told, never the URL.
+    """
+    store.answer = (status, {"Content-Length": "0"}, b"")
+
+    with pytest.raises(StaleUrlError, match=f"answered {status}") as caught:
+        wire.open(f"{store.url}/x?X-Amz-Signature=abc")
+
+    assert "abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "asked"),
+    [
+        ("7", 7.0),
+        ("-7", 0.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("soon", None),
+        ("", None),
+        ("1.5", None),
+    ],
+)
+def test_retry_after_is_read(wire: Wire, store: Origin, retry_after: str, asked: float | None) -> None:
+    """
+    Seconds or a date; what is neither counts as nothing.
+    """
+    store.answer = (503, {"Retry-After": retry_after, "Content-Length": "0"}, b"")
+
+    with pytest.raises(TransientError) as caught:
+        wire.open(store.url)
+
+    assert caught.value.asked == asked
+
+
+def test_a_body_that_is_cut_is_a_transient_fault(wire: Wire, store: Origin) -> None:
+    """
+    The server said five bytes and gave three.
+    """
+    store.answer = (200, {"Content-Length": "5"}, b"hel")
+
+    with pytest.raises(TransientError, match="ended in the middle of the answer"):
+        got(wire, store.url)
+
+
+def test_a_body_of_unannounced_length_says_so(wire: Wire, store: Origin) -> None:
+    """
+    Its end cannot be told from a cut.
+    """
+    store.answer = (200, {}, b"hel")
+
+    with wire.open(store.url) as body:
+        assert b"".join(body.chunks()) == b"hel"
+        assert not body.announced
+
+
+def test_a_url_of_nonsense_is_an_error_of_ours(wire: Wire) -> None:
+    """
+    Whatever requests thinks of it, and without repeating it.
+    """
+    with pytest.raises(FetchError) as caught:
+        wire.open("https://files.test:port/secret")
+
+    assert "secret" not in str(caught.value)
+
+
+def test_a_key_that_was_put_there_by_others_is_taken_away(server: Origin, store: Origin) -> None:
+    """
+    A session of the caller's own may carry an Authorization header: file stores do not see it.
+    """
+    with requests.Session() as session:
+        session.headers["Authorization"] = "Bearer theirs"
+        session.auth = ("their", "own")
+        wire = Wire(server.url, KEY, user_agent="test", session=session)
+        assert got(wire, store.url) == b"hello"
+
+    assert "authorization" not in store.seen[0]
+
+
+def test_patience_ends() -> None:
+    """
+    Other errors pass at once; transient ones after the last try, with their number.
+    """
+    naps: list[float] = []
+
+    def failing() -> None:
+        raise TransientError("files.test answered 503")
+
+    with pytest.raises(FetchError, match=r"^files\.test answered 503 \(tried 3 times\)$"):
+        patiently(failing, sleep=naps.append, tries=3)
+
+    assert len(naps) == 2
+
+
+def test_pauses_have_an_end() -> None:
+    """
+    However many faults there were, a pause of our own is a minute at most.
+    """
+    assert 30 <= pause(50, TransientError("x")) <= 60
+    assert pause(1, TransientError("x", asked=120)) == 120
