@@ -507,8 +507,9 @@ def _delivery_records(connection: Connection, rows: Sequence[Row[Any]]) -> list[
         return []
     seqs = [row.seq for row in rows]  # Neighbours: what belongs to them is found between the outermost.
     here = deliveries.c.seq.between(min(seqs), max(seqs))
-    of_these = select(dispatches).join(deliveries).where(here).order_by(dispatches.c.seq)
-    of_those = select(attempts).join(dispatches).join(deliveries).where(here).order_by(attempts.c.number)
+    sent = dispatches.join(deliveries)
+    of_these = select(dispatches).select_from(sent).where(here).order_by(dispatches.c.seq)
+    of_those = select(attempts).select_from(sent.join(attempts)).where(here).order_by(attempts.c.number)
     attempts_of = _grouped(connection.execute(of_those).all(), "dispatch_id", _attempt_record)
     dispatches_of = _grouped(
         connection.execute(of_these).all(),
