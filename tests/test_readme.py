@@ -1,0 +1,149 @@
+"""README says what the code does: its blocks, names and reasons are held against the files they speak of."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import registry_client
+from receiver.event import read_event
+from receiver.settings import NAMES
+from registry_client import errors
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("receiver/*.py")))
+# Bases that are never raised as they are.
+ABSTRACT = {"receiver-error", "registry-error", "rejected", "unauthorized", "bad-payload"}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def section(title: str) -> str:
+    """What stands below a heading, up to the next of its level or above."""
+    level = title.split(" ", maxsplit=1)[0]
+    rest = README.split(f"\n{title}\n", 1)[1]
+    return re.split(rf"\n#{{1,{len(level)}}} ", rest, maxsplit=1)[0]
+
+
+def reasons_in(title: str) -> set[str]:
+    return set(re.findall(r"^\| `([a-z0-9-]+)` \|", section(title), re.MULTILINE))
+
+
+def test_the_workflow_is_the_example() -> None:
+    """
+    The workflow to copy is examples/build-and-deploy.yml, which the linters and the real runner see.
+    """
+    example = (ROOT / "examples" / "build-and-deploy.yml").read_text(encoding="utf-8")
+
+    assert blocks("yaml")[0] == example[example.index("name: ") :]
+
+
+def test_the_payload_to_paste_is_the_sample() -> None:
+    """
+    The payload is the one that the tests read, and W&B's Test button with it is answered as a test.
+    """
+    sample = (ROOT / "tests" / "samples" / "readme_template.json").read_text(encoding="utf-8")
+
+    assert blocks("json")[0].strip() == sample.strip()
+    assert type(read_event(sample.encode())).__name__ == "TrialMessage"
+
+
+def test_the_handoff_object_is_json() -> None:
+    """
+    The object of ours that README shows is one, with the fields that plan() makes.
+    """
+    shown = json.loads("{" + blocks("json")[1] + "}")["handoff"]
+    made = re.search(r"def _own.*?return \{(.*?)\}\n", SOURCES, re.DOTALL)
+
+    assert made is not None
+    assert list(shown) == re.findall(r'"(\w+)":', made[1])
+
+
+@pytest.mark.parametrize("kind", ["inputs", "outputs"])
+def test_each_input_and_output_has_a_section(kind: str) -> None:
+    """
+    README has a section for each input and output of action.yml, in its order, and no other.
+    """
+    titles = re.findall(r"^#### `(.+)`$", section(f"### {kind.capitalize()}"), re.MULTILINE)
+
+    assert titles == list(ACTION[kind])
+
+
+def test_each_default_is_told_first() -> None:
+    """
+    Each input's section begins with its default.
+    """
+    bodies = re.findall(r"^#### `.+`\n(.+)$", section("### Inputs"), re.MULTILINE)
+
+    assert all(body.startswith("Default: ") for body in bodies)
+
+
+def test_each_variable_is_named() -> None:
+    """
+    Every setting of the receiver is in README.
+    """
+    plain = {name for name in NAMES if not name.endswith(("_FILE", "_PREVIOUS"))} - {"HANDOFF_URL"}
+
+    assert plain <= set(re.findall(r"`([A-Z_]+)`", section("### Variables")))
+
+
+def test_each_reason_of_the_client_is_explained_with_its_exit_code() -> None:
+    """
+    README's table has the reason and exit code of every error that the client raises.
+    """
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    wanted = {(kind.reason, str(kind.exit_code)) for kind in kinds if kind.reason not in ABSTRACT}
+    rows = re.findall(
+        r"^\| `([a-z-]+)` \| (\d+) \|", section("### From the client and the Action"), re.MULTILINE
+    )
+
+    assert set(rows) == wanted
+
+
+def test_each_reason_of_the_receiver_is_explained() -> None:
+    """
+    Every reason that a webhook or a dispatch can end with is in a table, and no table has one that is gone.
+    """
+    raised = set(re.findall(r'\breason(?:: str)?\s*=\s*"([a-z0-9-]+)"', SOURCES))
+    raised |= set(
+        re.findall(
+            r'(?:OutcomeKind\.\w+|CredentialsError\.\w+\(|_refused\(\s*answer),?\s*"([a-z0-9-]+)"', SOURCES
+        )
+    )
+    told = reasons_in("### From the receiver, to W&B") | reasons_in("### From GitHub, with a dispatch")
+    told |= set(re.findall(r"`([a-z-]+)`", section("### From the receiver, to W&B")))
+
+    assert raised - ABSTRACT - {"lost-lease"} <= told
+    assert not {reason for reason in told - {"github-4xx"} if f'"{reason}"' not in SOURCES and "-" in reason}
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!https?://)([^)]+)\)", README))))
+def test_links_lead_somewhere(link: str) -> None:
+    """
+    Every link inside the repository has its file, every link inside the page its heading.
+    """
+    path, _, anchor = link.partition("#")
+    headings = {
+        re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^#+ (.+)$", README, re.MULTILINE)
+    }
+
+    assert (ROOT / path).exists() if path else anchor in headings
+
+
+def test_one_version_everywhere() -> None:
+    """
+    pyproject.toml and the package say the same version.
+    """
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+    assert f'\nversion = "{registry_client.__version__}"\n' in project
