@@ -143,9 +143,11 @@ class WandbApi:
 
         def attempt() -> bytes:
             artifact = self._ask(queries.MANIFEST, id=version.id).get("artifact") or {}
-            url = self._read(lambda: artifact["currentManifest"]["file"]["directUrl"])
+            url = self._read(lambda: _text(artifact["currentManifest"]["file"]["directUrl"]))
             try:
                 with self._wire.open(url) as body:
+                    if body.encoding is not None:
+                        raise FetchError(f"the manifest of {version.name} came as {body.encoding}")
                     return b"".join(body.chunks())
             except StaleUrlError as error:  # A new question brings a new URL.
                 raise TransientError(f"the manifest of {version.name}: {error}") from error
@@ -275,6 +277,12 @@ def _answer(body: bytes) -> tuple[dict[str, Any] | None, list[str]]:
     errors = answer.get("errors") or ([answer["error"]] if answer.get("error") else [])
     errors = errors if isinstance(errors, list) else [errors]
     return answer, [str(each.get("message", each) if isinstance(each, dict) else each) for each in errors]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"want text, got {type(value).__name__}")
+    return value
 
 
 def _any_of(words: tuple[str, ...], said: str) -> bool:

@@ -21,10 +21,18 @@ T = TypeVar("T")
 
 
 class Answer(Protocol):
-    """Bytes from ``offset`` on; ``announced`` when their number was, so that a cut shows."""
+    """Bytes from ``offset`` on.
+
+    Attributes:
+        announced: Whether their end was told beforehand, so that a cut shows.
+        length: Their number, if that was told beforehand.
+        encoding: How they are said to be compressed, if they are.
+    """
 
     offset: int
     announced: bool
+    length: int | None
+    encoding: str | None
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes; a TransientError when the connection ends before they do."""
@@ -110,6 +118,7 @@ class Fetcher:
     def _connection(self, entry: ManifestEntry, got: int) -> Generator[bytes, None, None]:
         """What one connection brings of the bytes from ``got`` on."""
         with self._open(entry, got) as answer, self._stoppable(answer):
+            _check_plain(answer, entry)
             here = answer.offset
             for chunk in answer.chunks():
                 if self._stopped.is_set():
@@ -173,6 +182,12 @@ class Fetcher:
         finally:
             with self._lock:
                 self._answers.discard(answer)
+
+
+def _check_plain(answer: Answer, entry: ManifestEntry) -> None:
+    """Refuse a body that was compressed on its way; one as long as the file is the file, and may be a .gz."""
+    if answer.encoding is not None and answer.length != entry.size - answer.offset:
+        raise FetchError(f"{entry.path}: sent as {answer.encoding}, though asked for as it is")
 
 
 def in_parallel(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -53,6 +54,8 @@ class Body:
     Attributes:
         offset: Where in the file they begin.
         announced: Whether the server said how long they are, so that a cut connection shows.
+        length: How many they are, if it said so beforehand.
+        encoding: How the server says they are compressed, if it does; they are passed on as they are.
     """
 
     def __init__(self, response: requests.Response, *, offset: int, host: str) -> None:
@@ -60,6 +63,10 @@ class Body:
         # Asked to go on where the file ends, a store answers 416; the body of that is not the file's.
         self._ended = response.status_code == requests.codes.requested_range_not_satisfiable
         self.announced = self._ended or bool(_LENGTHS & response.headers.keys())
+        length = response.headers.get("Content-Length", "")
+        self.length = int(length) if length.isdecimal() else None
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        self.encoding = None if encoding in {"", "identity"} else encoding
         self._response = response
         self._host = host
 
@@ -165,7 +172,8 @@ class Wire:
         parts = urlsplit(url)
         if parts.scheme == "https":
             return
-        if parts.scheme != "http" or not is_loopback(parts.hostname or ""):
+        here = self._base.startswith("http:") and is_loopback(parts.hostname or "")
+        if parts.scheme != "http" or not here:
             raise FetchError(
                 f"{self.host} sends us to a file at {parts.scheme}://{_host(url)}, in the clear; want https"
             )
@@ -192,11 +200,6 @@ class Wire:
                 allow_redirects=False,
                 stream=True,
             )
-        except requests.exceptions.SSLError as error:
-            raise FetchError(
-                f"{_host(url)}: the TLS certificate is not trusted here ({_cause(error)}); "
-                "REQUESTS_CA_BUNDLE names a file of certificates to trust"
-            ) from None
         except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
             _raise_transient(error, _host(url))
         except (requests.exceptions.RequestException, ValueError) as error:
@@ -270,9 +273,6 @@ def _checked_body(response: requests.Response, offset: int, host: str) -> Body:
     status = response.status_code
     if status in _STALE:
         raise StaleUrlError(f"{host} answered {status} to a file's URL")
-    encoding = response.headers.get("Content-Encoding", "identity")
-    if encoding != "identity":
-        raise FetchError(f"{host} sent a file as {encoding}, though asked for it as it is")
     if status == requests.codes.partial_content:
         return Body(response, offset=_start(response, offset, host), host=host)
     if status == requests.codes.requested_range_not_satisfiable and offset:
@@ -306,13 +306,16 @@ def _seconds(retry_after: str) -> float | None:
 
 
 def _raise_transient(error: Exception, host: str) -> NoReturn:
+    if any(isinstance(each, ssl.SSLCertVerificationError) for each in _chain(error)):
+        raise FetchError(
+            f"{host}: {_cause(error)}; REQUESTS_CA_BUNDLE names a file of certificates to trust"
+        ) from None
     raise TransientError(f"{host}: {_cause(error)}") from None
 
 
 def _cause(error: BaseException) -> str:
     """What went wrong, without the URL that the libraries write into their own text."""
-    seen: BaseException | None = error
-    while seen is not None:
+    for seen in _chain(error):
         # To urllib3 a refused connection is a kind of timeout.
         if isinstance(seen, _TIMEOUTS) and not isinstance(seen, urllib3.exceptions.NewConnectionError):
             return "no answer in time"
@@ -320,9 +323,16 @@ def _cause(error: BaseException) -> str:
             return "the connection ended in the middle of the answer"
         if isinstance(seen, OSError) and seen.strerror and not isinstance(seen, requests.RequestException):
             return seen.strerror
+    return type(error).__name__
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it was made of, outside in; requests and urllib3 keep that in several places."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
         inner = [each for each in (*seen.args, getattr(seen, "reason", None)) if isinstance(each, Exception)]
         seen = inner[0] if inner else seen.__cause__ or seen.__context__
-    return type(error).__name__
 
 
 def _host(url: str) -> str:

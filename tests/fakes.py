@@ -41,6 +41,8 @@ class FakeAnswer:
     content: bytes
     offset: int = 0
     announced: bool = True
+    length: int | None = None
+    encoding: str | None = None
     fault: Exception | None = None
     aborted: bool = False
 

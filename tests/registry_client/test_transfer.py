@@ -104,6 +104,27 @@ def test_a_body_that_is_whole_by_its_own_word_is_passed_on(transfer: Transfer) -
     assert transfer.offsets == [0]
 
 
+@pytest.mark.parametrize("length", [None, 29, len(CONTENT) + 1], ids=["unknown", "shorter", "longer"])
+def test_a_body_compressed_on_its_way_is_refused(transfer: Transfer, length: int | None) -> None:
+    """
+    Its bytes are not the file's, and unpacking is not ours to guess.
+    """
+    transfer.registry.broken[NAME] = [FakeAnswer(b"\x1f\x8b", length=length, encoding="gzip")]
+
+    with pytest.raises(FetchError, match=rf"{NAME}: sent as gzip"):
+        transfer.fetch()
+
+
+def test_a_file_that_is_compressed_itself_is_passed_on(transfer: Transfer) -> None:
+    """
+    Stores may call a .gz file gzip: as long as the manifest says, it is the file as it is.
+    """
+    answer = FakeAnswer(CONTENT, length=len(CONTENT), encoding="gzip")
+    transfer.registry.broken[NAME] = [answer]
+
+    assert transfer.fetch() == CONTENT
+
+
 def test_tries_end(transfer: Transfer) -> None:
     """
     Six faults in a row that bring nothing are enough; file and fault are named.

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from registry_client.credentials import ApiKey
 from registry_client.errors import FetchError
@@ -27,7 +33,7 @@ class Origin:
 
 
 @contextmanager
-def serving() -> Iterator[Origin]:
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[Origin]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             origin.seen.append({name.lower(): value for name, value in self.headers.items()})
@@ -42,7 +48,9 @@ def serving() -> Iterator[Origin]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    origin = Origin(f"http://127.0.0.1:{server.server_port}")
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    origin = Origin(f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -51,6 +59,24 @@ def serving() -> Iterator[Origin]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def self_signed(file: Path) -> Path:
+    """A key and its certificate that nobody vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(timezone.utc)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return file
 
 
 @pytest.fixture
@@ -132,13 +158,32 @@ def test_files_in_the_clear_are_refused(wire: Wire, url: str) -> None:
         wire.open(url)
 
 
-def test_bytes_are_never_decoded(wire: Wire, store: Origin) -> None:
+def test_a_server_elsewhere_does_not_send_us_to_this_machine(store: Origin) -> None:
     """
-    A file that is stored compressed arrives compressed.
+    What listens here in the clear is nobody's file store, unless W&B itself is here too.
     """
-    store.answer = (200, {"Content-Type": "application/gzip", "Content-Length": "4"}, b"\x1f\x8b\x08\x00")
+    wire = Wire("https://api.wandb.ai", KEY, user_agent="test")
 
-    assert got(wire, store.url) == b"\x1f\x8b\x08\x00"
+    with pytest.raises(FetchError, match="in the clear; want https"):
+        wire.open(store.url)
+
+    wire.close()
+    assert store.seen == []
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity", ""])
+def test_bytes_are_never_decoded(wire: Wire, store: Origin, encoding: str) -> None:
+    """
+    They come as they are; what the store says of them is told.
+    """
+    sent = b"\x1f\x8b\x08\x00"
+    store.answer = (200, {"Content-Encoding": encoding, "Content-Length": "4"}, sent)
+
+    with wire.open(store.url) as body:
+        assert b"".join(body.chunks()) == sent
+        assert body.length == 4
+        assert body.encoding == (encoding if encoding in {"gzip", "deflate"} else None)
+
     assert store.seen[0]["accept-encoding"] == "identity"
 
 
@@ -245,6 +290,31 @@ def test_a_url_of_nonsense_is_an_error_of_ours(wire: Wire) -> None:
         wire.open("https://files.test:port/secret")
 
     assert "secret" not in str(caught.value)
+
+
+def test_a_broken_handshake_may_be_tried_again(wire: Wire, store: Origin) -> None:
+    """
+    A server that speaks no TLS: perhaps it is only starting.
+    """
+    with pytest.raises(TransientError, match=r"^127\.0\.0\.1:\d+: \[SSL"):
+        wire.open(store.url.replace("http:", "https:"))
+
+
+def test_a_certificate_that_is_not_trusted_is_final(wire: Wire, tmp_path: Path) -> None:
+    """
+    The message says how to trust it.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(tmp_path / "server.pem"))
+
+    with (
+        serving(context) as store,
+        pytest.raises(FetchError, match=r"certificate verify failed.*REQUESTS_CA_BUNDLE") as caught,
+    ):
+        wire.open(store.url)
+
+    assert not isinstance(caught.value, TransientError)
+    assert store.seen == []
 
 
 def test_a_key_that_was_put_there_by_others_is_taken_away(server: Origin, store: Origin) -> None:
