@@ -312,6 +312,7 @@ _OPEN = dispatches.c.ended_at.is_(None)
 # Written out, not bound: only so do both databases see that the index of what is being sent fits.
 _SENDING_LITERAL: ColumnElement[str] = literal_column(f"'{DispatchState.SENDING.value}'")
 _SENDING = dispatches.c.state == _SENDING_LITERAL
+_INSERT_DELIVERY, _INSERT_DISPATCH = insert(deliveries), insert(dispatches)
 _BY_DUE = (dispatches.c.due_at, dispatches.c.seq)
 
 
@@ -341,23 +342,24 @@ def _claimable() -> tuple[ColumnElement[bool], ...]:
 
 
 def _insert(delivery: Delivery, planned: Sequence[Dispatch], connection: Connection) -> None:
-    event = delivery.event
-    connection.execute(
-        insert(deliveries).values(
-            id=delivery.id,
-            source=delivery.source,
-            received_at=delivery.received_at,
-            address=delivery.address,
-            encoding=delivery.encoding,
-            body_sha256=delivery.body_sha256,
-            event=event.event,
-            fields=dict(event.fields),
-            slot=delivery.slot,
-            fingerprint=delivery.fingerprint,
-        )
-    )
+    connection.execute(_INSERT_DELIVERY, _delivery_row(delivery))
     if planned:
-        connection.execute(insert(dispatches), [_dispatch_row(dispatch) for dispatch in planned])
+        connection.execute(_INSERT_DISPATCH, [_dispatch_row(dispatch) for dispatch in planned])
+
+
+def _delivery_row(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "id": delivery.id,
+        "source": delivery.source,
+        "received_at": delivery.received_at,
+        "address": delivery.address,
+        "encoding": delivery.encoding,
+        "body_sha256": delivery.body_sha256,
+        "event": delivery.event.event,
+        "fields": dict(delivery.event.fields),
+        "slot": delivery.slot,
+        "fingerprint": delivery.fingerprint,
+    }
 
 
 def _dispatch_row(dispatch: Dispatch) -> dict[str, Any]:
@@ -366,7 +368,7 @@ def _dispatch_row(dispatch: Dispatch) -> dict[str, Any]:
         "delivery_id": dispatch.delivery_id,
         "repository": dispatch.repository,
         "event_type": dispatch.event_type,
-        "client_payload": dispatch.client_payload,
+        "client_payload": dict(dispatch.client_payload),
         "key": dispatch.key,
         "lane": dispatch.lane,
         "accepted_at": dispatch.accepted_at,

@@ -44,6 +44,9 @@ _MICROSECOND = timedelta(microseconds=1)
 _ADVISORY_LOCK = 0x48414E444F4646  # "HANDOFF": one lock for all that migrate one database.
 
 
+_COMPACT = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
+
 class UtcTime(TypeDecorator[datetime]):
     """A moment, kept as whole microseconds since 1970 in UTC: exact, and ordered alike in each database."""
 
@@ -84,7 +87,7 @@ class JsonText(TypeDecorator[Any]):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str:  # noqa: ARG002 - SQLAlchemy's signature
         """Write it."""
-        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+        return _COMPACT.encode(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's signature
         """Read it."""

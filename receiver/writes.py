@@ -82,10 +82,8 @@ class GroupCommit:
         return result
 
     def submit(self, work: Work[object]) -> None:
-        """Add ``work`` to the next group."""
+        """Add ``work`` to the next group; what is in it already stays there once."""
         with self._changed:
-            if work in self._background:
-                return
             if self._closing or len(self._background) >= self._queue:
                 self.dropped += 1
                 return
@@ -172,16 +170,16 @@ class _Job:
 
     def attempt(self, connection: Connection) -> Callable[[Future[Any]], None]:
         """Run inside a savepoint; the answer is given only after the commit."""
-        savepoint = connection.begin_nested()
+        connection.exec_driver_sql("SAVEPOINT work")  # SQLAlchemy's own would be compiled anew each time.
         try:
             with ledger_errors():
                 result = self.work(connection)
-                savepoint.commit()
         except Exception as error:
             if not _in_transaction(connection):
                 raise  # The database gave up the whole transaction: what the others wrote is gone too.
-            savepoint.rollback()
+            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT work")
             return _failed_with(error)
+        connection.exec_driver_sql("RELEASE SAVEPOINT work")
         return lambda answer: answer.set_result(result)
 
 
