@@ -17,6 +17,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Row,
+    bindparam,
     delete,
     exists,
     func,
@@ -272,11 +273,11 @@ class Ledger:
     # --- behind the counter
 
     def _next(self, *, due_by: datetime | None = None) -> _Candidate | None:
-        query = select(dispatches.c.seq, dispatches.c.fence, dispatches.c.due_at).where(*_claimable())
-        if due_by is not None:
-            query = query.where(dispatches.c.due_at <= due_by)
         with self._reading() as connection:
-            first = connection.execute(query.order_by(*_BY_DUE).limit(1)).first()
+            if due_by is None:
+                first = connection.execute(_NEXT).first()
+            else:
+                first = connection.execute(_NEXT_DUE, {"due_by": due_by}).first()
             return None if first is None else _Candidate(*first)
 
     def _take(self, candidate: _Candidate, now: datetime, lease: timedelta) -> Claim | None:
@@ -308,14 +309,6 @@ class Ledger:
             yield connection
 
 
-_OPEN = dispatches.c.ended_at.is_(None)
-# Written out, not bound: only so do both databases see that the index of what is being sent fits.
-_SENDING_LITERAL: ColumnElement[str] = literal_column(f"'{DispatchState.SENDING.value}'")
-_SENDING = dispatches.c.state == _SENDING_LITERAL
-_INSERT_DELIVERY, _INSERT_DISPATCH = insert(deliveries), insert(dispatches)
-_BY_DUE = (dispatches.c.due_at, dispatches.c.seq)
-
-
 @contextmanager
 def _opening(engine: Engine) -> Iterator[Engine]:
     """Let go of the database again when it cannot be used."""
@@ -325,6 +318,12 @@ def _opening(engine: Engine) -> Iterator[Engine]:
     except ReceiverError:
         engine.dispose()
         raise
+
+
+_OPEN = dispatches.c.ended_at.is_(None)
+# Written out, not bound: only so do both databases see that the index of what is being sent fits.
+_SENDING_LITERAL: ColumnElement[str] = literal_column(f"'{DispatchState.SENDING.value}'")
+_SENDING = dispatches.c.state == _SENDING_LITERAL
 
 
 def _claimable() -> tuple[ColumnElement[bool], ...]:
@@ -339,6 +338,30 @@ def _claimable() -> tuple[ColumnElement[bool], ...]:
         other.c.seq != dispatches.c.seq,
     )
     return _OPEN, ~in_line, ~busy
+
+
+# What every delivery needs is put together once: that takes longer than running it.
+_NEXT = (
+    select(dispatches.c.seq, dispatches.c.fence, dispatches.c.due_at)
+    .where(*_claimable())
+    .order_by(dispatches.c.due_at, dispatches.c.seq)
+    .limit(1)
+)
+_NEXT_DUE = _NEXT.where(dispatches.c.due_at <= bindparam("due_by"))
+_AS_SEEN = (
+    select(dispatches)
+    .where(dispatches.c.seq == bindparam("seen_seq"), dispatches.c.fence == bindparam("seen_fence"))
+    .where(dispatches.c.due_at <= bindparam("due_by"), *_claimable())
+    .with_for_update(skip_locked=True, of=dispatches)
+)
+_HELD = (dispatches.c.id == bindparam("its_id")) & (dispatches.c.fence == bindparam("its_fence")) & _SENDING
+_ITS_ATTEMPT = (attempts.c.dispatch_id == bindparam("its_id")) & (
+    attempts.c.number == bindparam("its_number")
+)
+_INSERT_DELIVERY, _INSERT_DISPATCH, _INSERT_ATTEMPT = insert(deliveries), insert(dispatches), insert(attempts)
+_UPDATE_TAKEN = update(dispatches).where(dispatches.c.seq == bindparam("seen_seq"))
+_UPDATE_HELD = update(dispatches).where(_HELD)
+_UPDATE_ATTEMPT = update(attempts).where(_ITS_ATTEMPT)
 
 
 def _insert(delivery: Delivery, planned: Sequence[Dispatch], connection: Connection) -> None:
@@ -386,49 +409,40 @@ def _begin_attempt(
     candidate: _Candidate, now: datetime, lease: timedelta, connection: Connection
 ) -> Claim | None:
     """Take the candidate if it is still as it was seen, and write its attempt down."""
-    unchanged = (dispatches.c.seq == candidate.seq) & (dispatches.c.fence == candidate.fence)
-    query = select(dispatches).where(unchanged, dispatches.c.due_at <= now, *_claimable())
-    row = connection.execute(query.with_for_update(skip_locked=True, of=dispatches)).first()
+    seen = {"seen_seq": candidate.seq, "seen_fence": candidate.fence, "due_by": now}
+    row = connection.execute(_AS_SEEN, seen).first()
     if row is None:
         return None
+    taken: dict[str, Any] = {"seen_seq": row.seq, "state": DispatchState.SENDING.value, "due_at": now + lease}
+    taken |= {"fence": row.fence + 1, "attempts_begun": row.attempts_begun + 1}
+    taken |= {name: getattr(row, name) for name in ("attempts_used", "doubts", "doubt_since")}
     if row.state == DispatchState.SENDING.value:
-        row = _close_unanswered(row, now, connection)
-    claim = _claim(row, now, lease)
-    begun = {"state": DispatchState.SENDING.value, "due_at": claim.lease_until, "fence": claim.fence}
-    connection.execute(
-        update(dispatches).where(dispatches.c.seq == row.seq).values(attempts_begun=claim.attempt, **begun)
-    )
-    connection.execute(insert(attempts).values(dispatch_id=row.id, number=claim.attempt, started_at=now))
-    return claim
+        taken |= _close_unanswered(row, now, connection)
+    connection.execute(_UPDATE_TAKEN, taken)
+    begun = {"dispatch_id": row.id, "number": taken["attempts_begun"], "started_at": now}
+    connection.execute(_INSERT_ATTEMPT, begun)
+    return _claim(row, taken, now)
 
 
-def _close_unanswered(row: Row[Any], now: datetime, connection: Connection) -> Row[Any]:
+def _close_unanswered(row: Row[Any], now: datetime, connection: Connection) -> dict[str, Any]:
     """End the attempt of a claimant that died or stalled; nobody knows whether it arrived."""
-    its_attempt = (attempts.c.dispatch_id == row.id) & (attempts.c.number == row.attempts_begun)
-    started_at = connection.scalar(select(attempts.c.started_at).where(its_attempt))
-    connection.execute(
-        update(attempts)
-        .where(its_attempt)
-        .values(
-            ended_at=now,
-            outcome=OutcomeKind.AMBIGUOUS.value,
-            reason="no-answer",
-            detail="the process that was sending it ended, or stalled, before an answer was recorded",
-        )
-    )
-    connection.execute(
-        update(dispatches)
-        .where(dispatches.c.seq == row.seq)
-        .values(
-            attempts_used=row.attempts_used + 1,
-            doubts=row.doubts + 1,
-            doubt_since=row.doubt_since or started_at,
-        )
-    )
-    return connection.execute(select(dispatches).where(dispatches.c.seq == row.seq)).one()
+    which = {"its_id": row.id, "its_number": row.attempts_begun}
+    started_at = connection.scalar(select(attempts.c.started_at).where(_ITS_ATTEMPT), which)
+    end = {
+        "ended_at": now,
+        "outcome": OutcomeKind.AMBIGUOUS.value,
+        "reason": "no-answer",
+        "detail": "the process that was sending it ended, or stalled, before an answer was recorded",
+    }
+    connection.execute(_UPDATE_ATTEMPT, which | end)
+    return {
+        "attempts_used": row.attempts_used + 1,
+        "doubts": row.doubts + 1,
+        "doubt_since": row.doubt_since or started_at,
+    }
 
 
-def _claim(row: Row[Any], now: datetime, lease: timedelta) -> Claim:
+def _claim(row: Row[Any], taken: Mapping[str, Any], now: datetime) -> Claim:
     return Claim(
         dispatch=Dispatch(
             id=row.id,
@@ -440,20 +454,20 @@ def _claim(row: Row[Any], now: datetime, lease: timedelta) -> Claim:
             lane=row.lane,
             accepted_at=row.accepted_at,
         ),
-        fence=row.fence + 1,
-        attempt=row.attempts_begun + 1,
+        fence=taken["fence"],
+        attempt=taken["attempts_begun"],
         begun_at=now,
-        attempts_used=row.attempts_used,
-        unanswered=row.doubt_since,
-        doubts=row.doubts,
-        lease_until=now + lease,
+        attempts_used=taken["attempts_used"],
+        unanswered=taken["doubt_since"],
+        doubts=taken["doubts"],
+        lease_until=taken["due_at"],
     )
 
 
 def _write_held(claim: Claim, values: Mapping[str, Any], connection: Connection) -> None:
     """Change the dispatch of a claim that still holds: the fence stands in the statement itself."""
-    held = (dispatches.c.id == claim.dispatch.id) & (dispatches.c.fence == claim.fence) & _SENDING
-    if connection.execute(update(dispatches).where(held).values(**values)).rowcount != 1:
+    held = {"its_id": claim.dispatch.id, "its_fence": claim.fence}
+    if connection.execute(_UPDATE_HELD, {**held, **values}).rowcount != 1:
         raise LostLeaseError(
             f"dispatch {claim.dispatch.id}: its lease ended and it was taken over; our result is dropped"
         )
@@ -463,17 +477,15 @@ def _record(
     claim: Claim, decision: Decision, outcome: Outcome, now: datetime, connection: Connection
 ) -> None:
     _write_held(claim, _after(claim, decision, outcome, now), connection)
-    connection.execute(
-        update(attempts)
-        .where(attempts.c.dispatch_id == claim.dispatch.id, attempts.c.number == claim.attempt)
-        .values(
-            ended_at=now,
-            outcome=outcome.kind.value,
-            reason=outcome.reason,
-            detail=outcome.detail,
-            status=outcome.status,
-        )
-    )
+    which = {"its_id": claim.dispatch.id, "its_number": claim.attempt}
+    end = {
+        "ended_at": now,
+        "outcome": outcome.kind.value,
+        "reason": outcome.reason,
+        "detail": outcome.detail,
+        "status": outcome.status,
+    }
+    connection.execute(_UPDATE_ATTEMPT, which | end)
 
 
 def _after(claim: Claim, decision: Decision, outcome: Outcome, now: datetime) -> dict[str, Any]:

@@ -493,16 +493,12 @@ def test_on_postgresql_a_lost_connection_is_replaced(own: OwnTransaction) -> Non
     After the server went away and came back the next write works, without a restart (C3).
     """
     own.run(note(1))
-    with own._engine.connect() as other:
-        own.run(
-            lambda connection: connection.execute(
-                text(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                )
-            ).all()
-        )
-        other.invalidate()
+    operator = postgresql_engine(own._engine.url)
+    with operator.begin() as connection:
+        connection.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        ).all()
+    operator.dispose()
 
     assert own.run(note(2)) == 2
 
