@@ -182,6 +182,51 @@ def test_room_enough_is_enough(tmp_path: Path) -> None:
     assert free_bytes(tmp_path) > 0
 
 
+def test_a_directory_that_may_not_be_entered_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whatever the system says is passed on with the path.
+    """
+    (tmp_path / "model").mkdir()
+
+    def denied(_: Path) -> Iterator[Path]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+
+    with pytest.raises(TargetError, match="model cannot be looked at: Permission denied"):
+        check_target(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("mkdir", "cannot be written to: No space left"),
+        ("rename", "could not be put in place: No space left"),
+    ],
+)
+def test_a_disk_that_fills_up_meanwhile_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, message: str
+) -> None:
+    """
+    Neither at the start nor at the very end.
+    """
+    real = getattr(Path, method)
+
+    def full(path: Path, *args: object, **more: object) -> object:
+        if path.name == "content":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(path, *args, **more)
+
+    monkeypatch.setattr(Path, method, full)
+
+    with pytest.raises(TargetError, match=message), whole_directory(tmp_path / "model"):
+        pass
+
+    assert names(tmp_path) == []
+
+
 def test_an_existing_file_is_never_written_to(tmp_path: Path) -> None:
     """
     A second file of the same name is an error, not a replacement.

@@ -30,11 +30,18 @@ class Origin:
         self.url = url
         self.answer: tuple[int, dict[str, str], bytes] = (200, {"Content-Length": "5"}, b"hello")
         self.seen: list[dict[str, str]] = []
+        self.connections = 0
 
 
 @contextmanager
-def serving(tls: ssl.SSLContext | None = None) -> Iterator[Origin]:
+def serving(tls: ssl.SSLContext | None = None, protocol: str = "HTTP/1.0") -> Iterator[Origin]:
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = protocol
+
+        def setup(self) -> None:
+            super().setup()
+            origin.connections += 1
+
         def do_GET(self) -> None:
             origin.seen.append({name.lower(): value for name, value in self.headers.items()})
             status, headers, body = origin.answer
@@ -290,6 +297,18 @@ def test_a_url_of_nonsense_is_an_error_of_ours(wire: Wire) -> None:
         wire.open("https://files.test:port/secret")
 
     assert "secret" not in str(caught.value)
+
+
+def test_connections_are_used_again(wire: Wire) -> None:
+    """
+    Thousands of small files come over a few connections.
+    """
+    with serving(protocol="HTTP/1.1") as store:
+        for _ in range(3):
+            assert got(wire, store.url) == b"hello"
+        wire.close()
+
+    assert (len(store.seen), store.connections) == (3, 1)
 
 
 def test_a_broken_handshake_may_be_tried_again(wire: Wire, store: Origin) -> None:
