@@ -261,12 +261,14 @@ def test_an_ended_dispatch_lets_the_next_in_its_lane_go(ledger: Ledger, decision
 
 def test_a_repository_gets_one_at_a_time(ledger: Ledger) -> None:
     """
-    Two lanes to one repository take turns; GitHub asks for calls one after another.
+    Two lanes to one repository take turns, and hold up no other; GitHub asks for calls one after another.
     """
     accept(ledger, "d1", lane="one")
     accept(ledger, "d2", lane="two")
+    accept(ledger, "d3", repository="acme/other")
     first = claimed(ledger)
 
+    assert send(ledger).dispatch.id == "d3-1"
     assert ledger.claim(START, LEASE) is None
     ledger.record(first, Wait(START + SECOND), UNREACHABLE.outcome, START)
     assert claimed(ledger).dispatch.id == "d2-1"

@@ -460,6 +460,43 @@ def test_a_ledger_that_was_taken_away_is_not_made_anew(file: Path) -> None:
     assert not file.exists()
 
 
+@contextmanager
+def read_from(file: Path) -> Iterator[Callable[[], object]]:
+    """Read from a file that is not in WAL mode, and give what ends the reading."""
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("CREATE TABLE notes (number INTEGER)")
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM notes").fetchall()
+        yield lambda: other.execute("ROLLBACK")
+
+
+def test_entering_wal_mode_waits_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    SQLite itself does not wait here: two that start at once must not make one of them fail (C4).
+    """
+    monkeypatch.setattr(writes, "BUSY_SECONDS", 0.1)
+    file = tmp_path / "handoff.db"
+    with read_from(file) as finish:
+        monkeypatch.setattr("receiver.writes.time.sleep", lambda _: finish())
+        create_sqlite_file(file)
+
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_entering_wal_mode_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    After some seconds it says what is wrong.
+    """
+    monkeypatch.setattr(writes, "BUSY_SECONDS", 0.05)
+    file = tmp_path / "handoff.db"
+    with (
+        read_from(file),
+        pytest.raises(LedgerError, match=r"handoff\.db: cannot be opened: database is locked"),
+    ):
+        create_sqlite_file(file)
+
+
 @pytest.fixture
 def own(new_postgresql: Callable[[], str]) -> Iterator[OwnTransaction]:
     """Writes on PostgreSQL."""
@@ -496,7 +533,10 @@ def test_on_postgresql_a_lost_connection_is_replaced(own: OwnTransaction) -> Non
     operator = postgresql_engine(own._engine.url)
     with operator.begin() as connection:
         connection.execute(
-            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
         ).all()
     operator.dispose()
 
