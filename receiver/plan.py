@@ -89,13 +89,13 @@ def check_no_secret(
     Raises:
         BadPayloadError: One does; the message names the field.
     """
-    leaving: dict[str, Any] = {**event.fields, "event_type": event.dispatch_type}
+    leaving: list[tuple[str, Any]] = [("event_type", event.dispatch_type), *event.fields.items()]
     for dispatch in dispatches:
-        leaving |= dispatch.client_payload
-    for name, value in leaving.items():
+        leaving += dispatch.client_payload.items()
+    for name, value in leaving:
         if any(holds_one(text, secrets) for text in strings(value)):
             raise _secret_in(name)
-    if any(holds_one(name, secrets) for name in (*leaving, *event.others)):
+    if any(holds_one(name, secrets) for name in (*dict(leaving), *event.others)):
         raise _secret_in("the name of a field")
 
 

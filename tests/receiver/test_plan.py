@@ -177,7 +177,7 @@ def test_a_slot_is_what_the_next_promotion_replaces() -> None:
     ("fields", "forward", "where"),
     [
         (flat(event_author="by hunter22-hunter22!"), (), "event_author"),
-        (flat(event_type="hunter22-hunter22"), (), "event_type"),
+        ({"event_type": "hunter22-hunter22", "client_payload": flat()}, (), "event_type"),
         (rendered_template(automation_name="hunter22-hunter22"), (), "automation_name"),
         ({**flat(), "x": [{"y": "hunter22-hunter22"}]}, ("x",), "x"),
         ({**flat(), "x": {"hunter22-hunter22": 1}}, ("x",), "x"),
