@@ -36,8 +36,8 @@ class Served:
 
     def read_log(self) -> None:
         """Take in the log until it ends; told to a thread, for a full pipe would stop the process."""
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
             self.log.append(line)
             if match := re.search(r"Listening at: (http://\S+)", line):
                 self.url = match[1]
@@ -72,8 +72,8 @@ def serving(environ: Mapping[str, str], folder: Path, *arguments: str) -> Iterat
         env={**clean_environ(), **environ},
         cwd=folder,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
     served = Served(process, environ)
@@ -86,5 +86,5 @@ def serving(environ: Mapping[str, str], folder: Path, *arguments: str) -> Iterat
         if process.poll() is None:
             served.stop()
         reader.join()
-        assert process.stderr is not None
-        process.stderr.close()
+        assert process.stdout is not None
+        process.stdout.close()

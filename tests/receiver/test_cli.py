@@ -47,6 +47,10 @@ class Endpoint:
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                endpoint.posted.append((self.headers, b""))
+                self.send_error(404)
+
             def do_POST(self) -> None:
                 raw = self.rfile.read(int(self.headers["Content-Length"]))
                 endpoint.posted.append((self.headers, raw))
@@ -119,6 +123,19 @@ def test_send_uses_no_netrc(
     environ.setenv("HTTP_PROXY", "http://127.0.0.1:9")
 
     assert main(["send", "--url", endpoint.url, str(payload)]) == 0
+    assert endpoint.posted[0][0]["Authorization"] == f"Bearer {TOKEN}"
+
+
+def test_send_uses_no_netrc_elsewhere_either(
+    endpoint: Endpoint, payload: Path, environ: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where proxies may be needed, a host's entry in netrc still does not take the token's place."""
+    (tmp_path / "netrc").write_text("machine 127.1 login a password b\n")
+    environ.setenv("NETRC", str(tmp_path / "netrc"))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        environ.delenv(name, raising=False)
+
+    assert main(["send", "--url", endpoint.url.replace("127.0.0.1", "127.1"), str(payload)]) == 0
     assert endpoint.posted[0][0]["Authorization"] == f"Bearer {TOKEN}"
 
 

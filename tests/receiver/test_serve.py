@@ -8,16 +8,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 import requests
 
 from receiver import Settings, close_app, create_app
+from receiver.delivery import Delivery
 from receiver.dispatch import Dispatch, Outcome, OutcomeKind, RunSearch
 from receiver.errors import SettingsError
+from receiver.event import RegistryEvent, read_event
 from receiver.ledger import Ledger
+from receiver.plan import plan
 from receiver.process_lock import ProcessLock
 from receiver.secret import Secret
 from receiver.signature import Encoding, sign
@@ -213,9 +216,9 @@ class Sink:
         self.sent.append(dispatch)
         return Outcome(OutcomeKind.SENT, "sent", "taken", 204)
 
-    def find_run(self, dispatch: Dispatch, since: datetime) -> RunSearch:
+    def find_run(self, _dispatch: Dispatch, _since: datetime) -> RunSearch:
         """There is none."""
-        raise AssertionError((dispatch, since))
+        return RunSearch()
 
 
 def settings_for(folder: Path) -> Settings:
@@ -245,6 +248,24 @@ def test_create_app_under_any_server(tmp_path: Path) -> None:
     close_app(app)
     assert "the dispatcher has stopped" in app.test_client().get("/readyz").text
     ProcessLock.hold(tmp_path / "handoff.db.lock", patience=0.0).release()
+
+
+def test_what_a_dead_process_held_goes_on_at_once(tmp_path: Path) -> None:
+    """With the lock on SQLite ours, a lease that is left is nobody's: it is not waited for."""
+    settings = settings_for(tmp_path)
+    raw = body(flat())
+    with Ledger.open(settings.database_url) as ledger:
+        event = read_event(raw)
+        assert isinstance(event, RegistryEvent)
+        now = datetime.now(timezone.utc)
+        delivery = Delivery("1", "wandb", now, None, "hex", "00", event, "slot", "fingerprint")
+        ledger.accept(delivery, plan(event, "1", now, repository=REPOSITORY))
+        assert ledger.claim(now, timedelta(hours=1))
+    sink = Sink()
+    app = create_app(settings, destination=sink)
+
+    wait_until(lambda: len(sink.sent) == 1)
+    close_app(app)
 
 
 def test_create_app_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
