@@ -202,7 +202,7 @@ def _algorithm_name(data: Mapping[str, Any]) -> str | None:
 
 def _is_digest(text: str) -> bool:
     try:
-        raw = base64.b64decode(text, validate=True)
+        raw = base64.b64decode(text)
     except (ValueError, binascii.Error):
         return False
     return len(raw) == _DIGEST_BYTES and base64.b64encode(raw).decode("ascii") == text

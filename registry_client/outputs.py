@@ -79,7 +79,7 @@ def _safe(text: str) -> str:
 
 def _json(value: Any) -> str:
     """JSON in ASCII that every reader takes: what is no number there becomes text."""
-    return json.dumps(_finite(value), separators=(",", ":"), sort_keys=True, allow_nan=False)
+    return json.dumps(_finite(value), separators=(",", ":"), sort_keys=True)
 
 
 def _finite(value: Any) -> Any:

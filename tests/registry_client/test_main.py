@@ -254,6 +254,7 @@ class TestFailures:
         """Inputs are read before anything is asked."""
         assert step.run({}, concurrency="x") == 2
         assert "the input concurrency" in step.log
+        assert step.log.startswith("::add-mask::")
 
     def test_a_path_that_is_taken(self, step: Step, promoted: Membership) -> None:
         """What lies there stays."""

@@ -213,6 +213,12 @@ def test_an_unsafe_path_is_refused(path: str) -> None:
     assert f"{path!r}: " in problems(body({path: HELLO}))
 
 
+@pytest.mark.parametrize("path", ["/etc/passwd", "C:x", "c:/x"])
+def test_an_absolute_path_is_called_one(path: str) -> None:
+    """The reader need not guess what an empty part means."""
+    assert f"{path!r}: is absolute" in problems(body({path: HELLO}))
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -120,3 +120,7 @@ class TestLabels:
         assert made.count("\n") == 7
         assert not re.search(r'\{\{|["#\x00]', made)
         assert "\ud800" not in made
+
+    def test_what_is_left_of_a_value_can_be_read(self) -> None:
+        """Braces are set apart, quotes become single ones, what does not print goes."""
+        assert "type={ {x}} a='b'" in labels(version(type='{{x}} a="b"\n#'))

@@ -99,9 +99,9 @@ def test_recorded_deliveries_are_read(sample: str, reference: ArtifactId) -> Non
 def test_stray_quotes_around_documented_fields_go() -> None:
     """W&B's own template leaves some."""
     trigger = artifact_from_event(
-        dispatched(artifact_version='wandb-artifact://_id/QXJ0aWZhY3Q6NTE3ODg5ODg3""')
+        dispatched(artifact_version='wandb-artifact://_id/QXJ0aWZhY3Q6NTE3ODg5ODg3""', event_author=' "ana" ')
     )
-    assert trigger == Trigger(reference=ArtifactId("QXJ0aWZhY3Q6NTE3ODg5ODg3"))
+    assert trigger == Trigger(reference=ArtifactId("QXJ0aWZhY3Q6NTE3ODg5ODg3"), author="ana")
 
 
 @pytest.mark.parametrize(
