@@ -6,6 +6,7 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -96,32 +97,33 @@ class Exchange:
             NotSentError: The connection never stood.
             NoAnswerError: It did, and no answer came in time.
         """
+        watch = _Watch(self._total_seconds)
         known = self._moved.get(request.url)
         if known is not None:
-            answer = self._follow(replace(request, url=known), bearer)
+            answer = self._follow(replace(request, url=known), bearer, watch)
             if answer.status != HTTPStatus.NOT_FOUND:
                 return replace(answer, moved=True)
             self._moved.pop(request.url, None)  # Gone from there; its old name may be in use again.
-        return self._follow(request, bearer)
+        return self._follow(request, bearer, watch)
 
-    def _follow(self, request: Request, bearer: str) -> Answer:
+    def _follow(self, request: Request, bearer: str, watch: _Watch) -> Answer:
         here, permanent = request, True
         for _ in range(MOST_HOPS):
-            answer = self._once(here, bearer)
+            answer = self._once(here, bearer, watch)
             target = _redirect(answer, here.url)
             if target is None:
                 break
             here, permanent = replace(here, url=target), permanent and answer.status in _PERMANENT
         else:
-            answer = self._once(here, bearer)
+            answer = self._once(here, bearer, watch)
         if here is request:
             return answer
         if permanent and not urlsplit(request.url).query:
             self._moved[request.url] = here.url
         return replace(answer, moved=True)
 
-    def _once(self, request: Request, bearer: str) -> Answer:
-        watch = _Watch(self._total_seconds)
+    def _once(self, request: Request, bearer: str, watch: _Watch) -> Answer:
+        watch.begun = False
         try:
             with requests.Session() as session:
                 session.mount("https://", _WatchedAdapter(watch))
@@ -162,10 +164,10 @@ class Exchange:
 
 
 class _Watch:
-    """Ends a connection that lives too long: a time-out on each read does not stop one byte a second."""
+    """Ends connections when the time is up: a time-out on each read does not stop one byte a second."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self._until = time.monotonic() + seconds
         self._timer: threading.Timer | None = None
         self.begun = False
         self.over = False
@@ -173,7 +175,7 @@ class _Watch:
     def begin(self, connection: Any) -> None:
         """Start when the connection stands."""
         self.begun = True
-        self._timer = threading.Timer(self._seconds, self._shut, (connection,))
+        self._timer = threading.Timer(self._until - time.monotonic(), self._shut, (connection,))
         self._timer.daemon = True
         self._timer.start()
 

@@ -141,7 +141,7 @@ class AppCredentials:
     def _find_installation(self, repository: str) -> _Installation:
         answer = self._as_app("GET", f"/repos/{quote(repository)}/installation")
         document = answer.document
-        if answer.status == HTTPStatus.NOT_FOUND:
+        if answer.status == HTTPStatus.NOT_FOUND and not _unknown(answer):
             raise CredentialsError.refused(
                 "app-not-installed",
                 f"the GitHub App {self._client_id} is not installed for {repository}, or there is no such"
@@ -154,8 +154,6 @@ class AppCredentials:
             or not isinstance(document.get("id"), int)
         ):
             raise self._failure(answer, repository)
-        if document.get("suspended_at"):
-            raise _suspended(repository, answer)
         return _Installation(document["id"], _scope(repository, answer))
 
     def _access_token(self, installation: _Installation, permissions: Mapping[str, str]) -> Answer:
@@ -209,11 +207,15 @@ class AppCredentials:
         if answer.throttled:
             return CredentialsError(throttling(answer, self._now()))
         if "suspended" in answer.words.lower():
-            return _suspended(repository, answer)
-        if answer.status == HTTPStatus.UNAUTHORIZED:
+            return CredentialsError.refused(
+                "app-suspended",
+                f"the GitHub App's installation for {repository} is suspended: unsuspend it in the account",
+                answer.status,
+            )
+        if answer.status == HTTPStatus.UNAUTHORIZED or _unknown(answer):
             return CredentialsError.refused(
                 "app-credentials",
-                f"GitHub does not accept the App's signature: do GITHUB_APP_CLIENT_ID {self._client_id} and"
+                f"GitHub knows no App by this signature: do GITHUB_APP_CLIENT_ID {self._client_id} and"
                 f" GITHUB_APP_PRIVATE_KEY belong together? {said}",
                 answer.status,
             )
@@ -239,12 +241,9 @@ def _scope(repository: str, answer: Answer) -> Mapping[str, object]:
     return {"repositories": [repository.rpartition("/")[2]]}
 
 
-def _suspended(repository: str, answer: Answer) -> CredentialsError:
-    return CredentialsError.refused(
-        "app-suspended",
-        f"the GitHub App's installation for {repository} is suspended: unsuspend it in the account",
-        answer.status,
-    )
+def _unknown(answer: Answer) -> bool:
+    """Whether there is no App by the id that we signed with; GitHub says 404 for that too."""
+    return "integration not found" in answer.words.lower()
 
 
 def _instant(text: object) -> datetime | None:

@@ -308,13 +308,17 @@ class TestThrottled:
         [
             pytest.param({"status": 429}, id="429 alone"),
             pytest.param({"status": 403, "body": {"message": "API rate limit exceeded"}}, id="403 in words"),
+            pytest.param(
+                {"status": 403, "headers": {"X-RateLimit-Remaining": "0"}}, id="403 with nothing left"
+            ),
+            pytest.param({"status": 403, "headers": {"Retry-After": "60"}}, id="403 with Retry-After"),
         ],
     )
-    def test_a_limit_without_headers(
+    def test_a_limit_that_says_little(
         self, github: GitHubStandIn, client: GitHub, fault: dict[str, Any]
     ) -> None:
         """
-        A limit that names no time is a minute.
+        One sign of a limit is enough; one that names no time is a minute.
         """
         github.faults.add(DISPATCHES, **fault)
 
@@ -384,6 +388,18 @@ class TestAmbiguous:
         assert (outcome.kind, outcome.reason) == (OutcomeKind.AMBIGUOUS, "no-answer")
         assert "did not finish its answer in 0.2 s" in outcome.detail
 
+    def test_hops_share_one_deadline(self, github: GitHubStandIn, clock: Clock) -> None:
+        """
+        A chain of slow redirects takes no longer than one slow answer.
+        """
+        redirect = f"HTTP/1.1 307 Moved\r\nLocation: /repos/{REPOSITORY}/dispatches\r\n\r\n".encode()
+        for _ in range(2):
+            github.faults.add(DISPATCHES, raw=late(redirect, 0.2))
+
+        outcome = client_of(github, clock, total_seconds=0.3).send(a_dispatch())
+
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.AMBIGUOUS, "no-answer")
+
     def test_an_answer_from_somebody_else(self, github: GitHubStandIn, client: GitHub) -> None:
         """
         200 with a page is not GitHub's yes.
@@ -401,6 +417,12 @@ def drip(content: bytes, go_on: threading.Event) -> Iterator[bytes]:
     for value in content:
         go_on.wait(0.01)
         yield bytes([value])
+
+
+def late(content: bytes, seconds: float) -> Iterator[bytes]:
+    """Give it all, after a while."""
+    threading.Event().wait(seconds)
+    yield content
 
 
 class TestAnswersOutOfMeasure:
@@ -474,6 +496,27 @@ class TestUnreachable:
         assert (outcome.kind, outcome.reason, outcome.status) == (OutcomeKind.RETRY, "unreachable", None)
         assert "Connection refused" in outcome.detail
 
+    def test_a_door_that_closes_behind_a_redirect(self, clock: Clock) -> None:
+        """
+        A redirect has done nothing; when the next hop cannot be reached, nothing has arrived.
+        """
+        redirect = f"HTTP/1.1 307 Moved\r\nLocation: /repos/{REPOSITORY}/dispatches\r\n\r\n".encode()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            listener.close()
+            with connection:
+                give(connection, [redirect])
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            client = GitHub(f"http://127.0.0.1:{listener.getsockname()[1]}", TokenCredentials(PAT), now=clock)
+            thread = threading.Thread(target=serve)
+            thread.start()
+            outcome = client.send(a_dispatch())
+            thread.join()
+
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.RETRY, "unreachable")
+
     def test_tls_that_does_not_hold(self, github: GitHubStandIn, clock: Clock) -> None:
         """
         No TLS, no request: nothing was sent, and the token least of all.
@@ -542,6 +585,15 @@ class TestUnreachable:
         assert not github.requests
 
 
+def give(connection: socket.socket, answer: Iterable[bytes]) -> None:
+    """Read one dispatch and answer it."""
+    asked = b""
+    while not asked.endswith(b"}}}"):  # All of it: a close with more to read would be a reset.
+        asked += connection.recv(65_536)
+    for chunk in answer:
+        connection.sendall(chunk)
+
+
 @contextmanager
 def tls_server(certificate: Path, answer: Iterable[bytes] = ()) -> Iterator[str]:
     """A server behind TLS that gives one connection this answer; its URL."""
@@ -551,9 +603,7 @@ def tls_server(certificate: Path, answer: Iterable[bytes] = ()) -> Iterator[str]
     def serve() -> None:
         connection, _ = listener.accept()
         with connection, suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
-            secured.recv(65_536)
-            for chunk in answer:
-                secured.sendall(chunk)
+            give(secured, answer)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve)

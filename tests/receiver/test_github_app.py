@@ -180,7 +180,9 @@ class TestToken:
 
         with ThreadPoolExecutor(1) as threads:
             slow = threads.submit(credentials.token, REPOSITORY, TO_DISPATCH)
+            github.wait_for_requests(1, timeout=5)
             assert credentials.token("acme/other", TO_DISPATCH).startswith("ghs_")
+            assert not slow.done()
             hang.set()
             assert slow.exception() is not None
 
@@ -378,6 +380,20 @@ class TestNoToken:
 
         assert (error.outcome.kind, error.reason) == (OutcomeKind.REFUSED, "app-credentials")
         assert "GITHUB_APP_PRIVATE_KEY" in str(error)
+
+    def test_an_app_that_nobody_knows(
+        self, github: GitHubStandIn, installation: Installation, clock: Clock
+    ) -> None:
+        """
+        A client id that is none is not mistaken for an App that is not installed.
+        """
+        del installation
+        credentials = AppCredentials("Iv23typo", private_pem(), github.url, now=clock)
+
+        error = refusal(credentials)
+
+        assert (error.outcome.kind, error.reason) == (OutcomeKind.REFUSED, "app-credentials")
+        assert "GITHUB_APP_CLIENT_ID Iv23typo" in str(error)
 
     @pytest.mark.parametrize("where", [FIND, MINT], ids=["installation", "token"])
     @pytest.mark.parametrize(

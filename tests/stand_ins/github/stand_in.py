@@ -224,6 +224,12 @@ class GitHubStandIn:
                 )
             return tuple(self._state.dispatches)
 
+    def wait_for_requests(self, count: int, timeout: float) -> None:
+        """Return as soon as so many requests came in, answered or not; TimeoutError when they do not come."""
+        with self._state.changed:
+            if not self._state.changed.wait_for(lambda: len(self.requests) >= count, timeout):
+                raise TimeoutError(f"got {len(self.requests)} requests in {timeout} s, want {count}")
+
     def start_run(self, repository: str, workflow: Workflow, display_title: str) -> Run:
         """Start a run that no dispatch of ours asked for."""
         with self._state.changed:
@@ -263,6 +269,7 @@ class GitHubStandIn:
         """Keep the request; return what is to go wrong with it."""
         with self._state.changed:
             self.requests.append(asked)
+            self._state.changed.notify_all()
         return self.faults.take(asked.method, asked.path.removeprefix(self._base_path))
 
     def answer(self, asked: Asked) -> Answer:
