@@ -27,13 +27,13 @@ class Check:
     stdin: str | None = None
     missing: str | None = None
 
-    def run(self) -> bool:
-        """Run it, say one line (and what it found), return whether all is well."""
+    def run(self, root: Path = ROOT) -> bool:
+        """Run it in that tree, say one line (and what it found), return whether all is well."""
         if self.missing is not None:
             _say(f"skipped  {self.name}: {self.missing}")
             return True
         done = subprocess.run(
-            self.command, cwd=ROOT, input=self.stdin, capture_output=True, encoding="utf-8", check=False
+            self.command, cwd=root, input=self.stdin, capture_output=True, encoding="utf-8", check=False
         )
         _say(f"{'ok' if done.returncode == 0 else 'FAILED':8} {self.name}")
         if done.returncode != 0:
