@@ -143,6 +143,8 @@ def test_what_is_not_a_json_object_is_refused(raw: bytes) -> None:
         ({"size": None}, "got None"),
         ({"digest": None}, "digest should be 16 bytes in base64"),
         ({"digest": "XUFAKrxLKna5cZ2REBfF"}, "digest should be 16 bytes"),
+        ({"digest": "abc"}, "digest should be 16 bytes"),
+        ({"digest": "Füße"}, "digest should be 16 bytes"),
         ({"digest": "XUFAKrxLKna5cZ2REBfFkh=="}, "digest should be 16 bytes"),
         ({"digest": "XUFAKrxLKna5cZ2REBfFkg==\n"}, "digest should be 16 bytes"),
         ({"digest": "5d41402abc4b2a76b9719d911017c592"}, "digest should be 16 bytes"),
