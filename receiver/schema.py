@@ -27,7 +27,6 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.types import TypeDecorator
 
 from receiver.errors import LedgerSchemaError
@@ -210,15 +209,10 @@ def migrate(engine: Engine, *, version: int = VERSION, steps: Mapping[int, Step]
     Raises:
         LedgerSchemaError: It is newer than we are, or no ledger at all; it is left as it was.
     """
-    try:
-        with engine.begin() as connection:  # On SQLite that is BEGIN IMMEDIATE: the lock.
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-            _bring_to(connection, version, steps)
-    except DatabaseError as error:
-        if isinstance(error, OperationalError) or "not a database" not in str(error.orig):
-            raise
-        raise _no_ledger("the file is not an SQLite database") from error
+    with engine.begin() as connection:  # On SQLite that is BEGIN IMMEDIATE: the lock.
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        _bring_to(connection, version, steps)
 
 
 def check_version(connection: Connection) -> None:

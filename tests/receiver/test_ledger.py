@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import Engine, create_engine, select, text, update
 from sqlalchemy.event import listen
 
 from receiver import ledger as ledger_module
@@ -310,6 +310,58 @@ def test_a_claim_that_was_seen_but_taken_meanwhile_is_looked_for_again(
     assert claimed(ledger).dispatch.id == "d2-1"
 
 
+@pytest.fixture
+def two(new_postgresql: Callable[[], str]) -> Iterator[tuple[Ledger, Engine]]:
+    """A ledger on PostgreSQL, and what another receiver has it open with."""
+    url = new_postgresql()
+    other = create_engine(url)
+    with Ledger.open(url) as ledger:
+        yield ledger, other
+    other.dispose()
+
+
+def until_blocked(other: Engine) -> None:
+    """Wait until a session of the server waits for another's lock."""
+    blocked = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    for _ in range(10_000):
+        with other.connect() as connection:
+            if connection.scalar(blocked):
+                return
+        threading.Event().wait(0.001)
+    pytest.fail("nobody waits")
+
+
+def test_two_receivers_at_once_send_one_to_a_repository(two: tuple[Ledger, Engine]) -> None:
+    """
+    When another claims for the same repository in the very same moment, we get nothing, and no error (E7).
+    """
+    ledger, other = two
+    accept(ledger, "d1", lane="one")
+    accept(ledger, "d2", lane="two")
+    with ThreadPoolExecutor(1) as pool:
+        with other.begin() as connection:
+            theirs = update(dispatches).where(dispatches.c.id == "d2-1")
+            connection.execute(theirs.values(state="sending", due_at=START + LEASE))
+            ours = pool.submit(ledger.claim, START, LEASE)
+            until_blocked(other)
+        assert ours.result(10) is None
+
+    assert shown(ledger).state is DispatchState.PENDING
+
+
+def test_what_another_receiver_is_just_taking_is_not_waited_for(two: tuple[Ledger, Engine]) -> None:
+    """
+    Its row is locked: we go on without it (E7).
+    """
+    ledger, other = two
+    accept(ledger, "d1")
+    with other.begin() as connection:
+        connection.execute(select(dispatches).with_for_update()).all()
+        assert ledger.claim(START, LEASE) is None
+
+    assert claimed(ledger).dispatch.id == "d1-1"
+
+
 def test_a_lease_that_ended_is_taken_over_as_unanswered(ledger: Ledger) -> None:
     """
     The new claim has a higher fence and knows since when it may have been sent; the old attempt is closed.
@@ -334,11 +386,13 @@ def test_doubt_lasts_from_its_first_moment(ledger: Ledger) -> None:
     accept(ledger, "d1")
     ledger.record(claimed(ledger), Wait(START + SECOND), RESET.outcome, START)
     claimed(ledger, START + SECOND)
-    claim = claimed(ledger, START + SECOND + LEASE)
-    ledger.record(claim, Wait(START + 2 * LEASE), UNREACHABLE.outcome, START + SECOND + LEASE)
-    claim = claimed(ledger, START + 2 * LEASE)
+    now = START + SECOND + LEASE
+    for outcome in (RESET.outcome, UNREACHABLE.outcome):
+        ledger.record(claimed(ledger, now), Wait(now + SECOND), outcome, now)
+        now += SECOND
+    claim = claimed(ledger, now)
 
-    assert (claim.unanswered, claim.doubts, claim.attempts_used) == (START, 2, 3)
+    assert (claim.unanswered, claim.doubts, claim.attempts_used) == (START, 3, 4)
 
 
 def test_what_surely_did_not_arrive_leaves_no_doubt(ledger: Ledger) -> None:
@@ -525,6 +579,7 @@ def test_deliveries_are_listed_newest_first_page_by_page(ledger: Ledger) -> None
     third = [record.id for record in ledger.deliveries(limit=2, before=second[-1])]
 
     assert (first, second, third) == (["d4", "d3"], ["d2", "d1"], ["d0"])
+    assert ledger.deliveries(before="d0") == []
     assert all(len(record.dispatches) == 1 for record in ledger.deliveries())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, Text, event, insert, select, text
+from sqlalchemy.exc import TimeoutError  # noqa: A004 - its own name
 
 from receiver import writes
 from receiver.errors import LedgerError
@@ -633,3 +635,21 @@ def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     """
     with pytest.raises(LedgerError, match=r"nowhere/handoff\.db: cannot be created or opened: No such file"):
         create_sqlite_file(tmp_path / "nowhere" / "handoff.db")
+
+
+def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    With the command that brings it.
+    """
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+
+    with pytest.raises(LedgerError, match=r"pip install 'wandb-handoff\[receiver,postgres\]'"):
+        postgresql_engine(parse_url("postgresql://db/handoff"))
+
+
+def test_a_pool_that_is_used_up_is_an_error_of_ours() -> None:
+    """
+    What SQLAlchemy raises by itself is told of in our words too.
+    """
+    with pytest.raises(LedgerError, match="cannot be used now: TimeoutError"), writes.ledger_errors():
+        raise TimeoutError("QueuePool limit reached")
