@@ -51,7 +51,13 @@ def add_a_column_and_fail(connection: Connection) -> None:
     raise RuntimeError
 
 
-@given(st.datetimes(timezones=st.just(timezone(timedelta(hours=5, minutes=30)))))
+@given(
+    st.datetimes(
+        datetime(1900, 1, 1),  # noqa: DTZ001 - the zone comes with timezones
+        datetime(9000, 1, 1),  # noqa: DTZ001 - as above
+        timezones=st.just(timezone(timedelta(hours=5, minutes=30))),
+    )
+)
 def test_a_moment_survives_exactly(moment: datetime) -> None:
     """
     To the microsecond, before 1970 too, whatever its zone.
