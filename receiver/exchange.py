@@ -125,9 +125,7 @@ class Exchange:
     def _once(self, request: Request, bearer: str, watch: _Watch) -> Answer:
         watch.begun = False
         try:
-            with requests.Session() as session:
-                session.mount("https://", _WatchedAdapter(watch))
-                session.mount("http://", _WatchedAdapter(watch))
+            with _Session(watch) as session:
                 return self._ask(session, request, bearer, watch)
         except (requests.RequestException, HTTPError, OSError) as error:
             raise self._failure(error, watch, request.url) from None  # Its words may quote the token.
@@ -221,6 +219,18 @@ class _WatchedAdapter(HTTPAdapter):
         pool.ConnectionCls = _TLSConnection if pool.scheme == "https" else _PlainConnection
         pool.conn_kw["watch"] = self._watch
         return pool
+
+
+class _Session(requests.Session):
+    """A session for one request that leaves redirects to us."""
+
+    def __init__(self, watch: _Watch) -> None:
+        super().__init__()
+        self.mount("https://", _WatchedAdapter(watch))
+        self.mount("http://", _WatchedAdapter(watch))
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """See none: even told not to follow, the base reads the whole body and prepares the next request."""
 
 
 class _Bearer(AuthBase):

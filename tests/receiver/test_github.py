@@ -428,7 +428,16 @@ def late(content: bytes, seconds: float) -> Iterator[bytes]:
 class TestAnswersOutOfMeasure:
     """Answers that are too long, too slow or no answer at all."""
 
-    def test_an_endless_body(self, github: GitHubStandIn, client: GitHub) -> None:
+    @pytest.mark.parametrize(
+        ("status", "headers", "reason"),
+        [
+            pytest.param(422, {}, "refused-payload", id="a refusal"),
+            pytest.param(301, {"Location": "http://127.0.0.2/x"}, "moved", id="a redirect"),
+        ],
+    )
+    def test_an_endless_body(
+        self, github: GitHubStandIn, client: GitHub, status: int, headers: dict[str, str], reason: str
+    ) -> None:
         """
         Of an endless answer 64 kB are read; its status counts all the same (D8).
         """
@@ -439,11 +448,11 @@ class TestAnswersOutOfMeasure:
                 sent.append(1)
                 yield b"x" * 65_536
 
-        github.faults.add(DISPATCHES, status=422, body=endless())
+        github.faults.add(DISPATCHES, status=status, headers=headers, body=endless())
 
         outcome = client.send(a_dispatch())
 
-        assert (outcome.kind, outcome.reason) == (OutcomeKind.REFUSED, "refused-payload")
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.REFUSED, reason)
         assert len(sent) < 10_000
 
     def test_a_body_that_drips(self, github: GitHubStandIn, clock: Clock) -> None:
@@ -658,7 +667,7 @@ class TestMoved:
         assert github.dispatches[-1].repository == REPOSITORY
 
     @pytest.mark.parametrize(
-        "where", ["http://{other}/x", "https://{same}/x", "//{other}/x", "http://u@{same}/x"]
+        "where", ["http://{other}/x", "https://{same}/x", "//{other}/x", "http://u@{same}/x", "http://["]
     )
     def test_no_token_goes_elsewhere(
         self, github: GitHubStandIn, client: GitHub, clock: Clock, where: str
