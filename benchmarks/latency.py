@@ -22,6 +22,7 @@ from demo.stage import PAYLOAD, REPOSITORY, github_with_app, receiver_at_work
 from tests.stand_ins.github import GitHubStandIn
 
 TOKEN = "github_pat_" + "b" * 40
+_JSON = {"Content-Type": "application/json", "User-Agent": "latency"}
 
 
 def payload(number: int) -> dict[str, object]:
@@ -72,7 +73,7 @@ def main() -> None:
         requests.Session() as w_and_b,
     ):
         secret = receiver.environ["WANDB_WEBHOOK_SECRET"].encode()
-        bearer = {"Authorization": f"Bearer {receiver.environ['WANDB_WEBHOOK_TOKEN']}"}
+        bearer = _JSON | {"Authorization": f"Bearer {receiver.environ['WANDB_WEBHOOK_TOKEN']}"}
         github.add_token(TOKEN, repositories=(REPOSITORY,), permissions={"contents": "write"})
 
         def through_handoff(body: bytes) -> None:
@@ -84,7 +85,7 @@ def main() -> None:
             answer = w_and_b.post(
                 f"{github.url}/repos/{REPOSITORY}/dispatches",
                 data=body,
-                headers={"Authorization": f"Bearer {TOKEN}", "User-Agent": "latency"},
+                headers=_JSON | {"Authorization": f"Bearer {TOKEN}"},
                 timeout=30,
             )
             answer.raise_for_status()
