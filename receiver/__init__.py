@@ -57,6 +57,8 @@ def create_app(
     from receiver.views import web_app  # noqa: PLC0415 - see read_settings
 
     told = read_settings(os.environ) if settings is None else settings
+    for warning in told.warnings:
+        _log.warning("%s", warning)
     service = _Service.start(told, now, destination or _github(told, now))
     intake = Intake(
         secrets=told.secrets,

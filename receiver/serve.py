@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import socket
+import struct
 import sys
 from typing import Any
 
@@ -14,6 +16,7 @@ from receiver.ledger import Ledger
 from receiver.settings import Settings
 
 GRACE = 30
+SILENCE = 10  # Seconds; a client that stalls in the middle of a request must not keep a thread for ever.
 _WORKER_BOOT_ERROR = 3  # gunicorn's: the master ends instead of trying for ever.
 _ONE_WORKER = (
     "--workers: got {}; on SQLite one worker process works, with threads (--threads). "
@@ -32,10 +35,14 @@ def serve(settings: Settings, *, bind: str, workers: int, threads: int) -> None:
     if workers > 1 and settings.database_url.startswith("sqlite:"):
         raise SettingsError([_ONE_WORKER.format(workers)])
     _log_to_stderr()
-    for warning in settings.warnings:
-        _log.warning("%s", warning)
     Ledger.open(settings.database_url).close()
     _Gunicorn(settings, {**_OPTIONS, "bind": bind, "workers": workers, "threads": threads}).run()
+
+
+def _when_ready(server: Any) -> None:
+    """Have the kernel end a read from a silent client; connections inherit it from the listener."""
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", SILENCE, 0))
 
 
 def _worker_exit(_server: object, worker: Any) -> None:
@@ -45,6 +52,7 @@ def _worker_exit(_server: object, worker: Any) -> None:
 
 _OPTIONS = {
     "worker_class": "gthread",
+    "when_ready": _when_ready,
     "worker_exit": _worker_exit,
     "proc_name": "handoff",
     "timeout": 60,  # For a worker that no longer answers its master.
@@ -83,7 +91,18 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]  # As above.
             sys.exit(_WORKER_BOOT_ERROR)
 
 
+class _NoTraceOfSilence(logging.Filter):
+    """A line in the place of gunicorn's traceback for each client that stalls."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change that one record; let all pass."""
+        if record.exc_info and isinstance(record.exc_info[1], BlockingIOError):
+            record.msg, record.args, record.exc_info = "a client fell silent in a request; closed", (), None
+        return True
+
+
 def _log_to_stderr() -> None:
+    logging.getLogger("gunicorn.error").addFilter(_NoTraceOfSilence())
     logging.basicConfig(
         level=logging.INFO,
         stream=sys.stderr,

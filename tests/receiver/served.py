@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,10 +65,15 @@ def clean_environ() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def serving(environ: Mapping[str, str], folder: Path, *arguments: str) -> Iterator[Served]:
+def serving(
+    environ: Mapping[str, str],
+    folder: Path,
+    *arguments: str,
+    program: Sequence[str] = ("-m", "receiver"),
+) -> Iterator[Served]:
     """`handoff serve` on a port that the kernel chooses, ready; stopped at the end."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "receiver", "serve", "--bind", "127.0.0.1:0", *arguments],
+        [sys.executable, *program, "serve", "--bind", "127.0.0.1:0", *arguments],
         env={**clean_environ(), **environ},
         cwd=folder,
         stdin=subprocess.DEVNULL,

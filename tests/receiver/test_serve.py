@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import requests
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
-from receiver import Settings, close_app, create_app
+from receiver import Settings, close_app, create_app, serve
 from receiver.delivery import Delivery
 from receiver.dispatch import Dispatch, Outcome, OutcomeKind, RunSearch
-from receiver.errors import SettingsError
+from receiver.errors import ReceiverError, SettingsError
 from receiver.event import RegistryEvent, read_event
 from receiver.ledger import Ledger
 from receiver.plan import plan
 from receiver.process_lock import ProcessLock
 from receiver.secret import Secret
+from receiver.settings import GitHubApp
 from receiver.signature import Encoding, sign
 from tests.receiver.served import Served, clean_environ, serving
 from tests.receiver.web_fakes import SECRET, TOKEN, body, flat, rendered_template
@@ -114,6 +122,25 @@ def test_odd_headers_over_the_wire(served: Served) -> None:
         assert answer.status_code in {400, 401}
 
 
+IMPATIENT = "import sys; from receiver import cli, serve; serve.SILENCE = 1; sys.exit(cli.main())"
+
+
+def test_silent_clients_hold_nobody_up(environ: dict[str, str], tmp_path: Path) -> None:
+    """Clients that stall in their headers or body keep no thread, and leave a line, not a traceback. [B3]"""
+    headers = b"POST /webhooks/wandb HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"
+    with contextlib.ExitStack() as open_ones:
+        served = open_ones.enter_context(
+            serving(environ, tmp_path, "--threads", "2", program=("-c", IMPATIENT))
+        )
+        address = ("127.0.0.1", int(served.url.rpartition(":")[2]))
+        for start in (headers, headers + b"\r\n{"):
+            open_ones.enter_context(socket.create_connection(address)).sendall(start)
+
+        assert requests.get(f"{served.url}/healthz", timeout=8).status_code == 200
+    assert "fell silent" in "".join(served.log)
+    assert "Traceback" not in "".join(served.log)
+
+
 def test_the_log_keeps_secrets(served: Served) -> None:
     """The log tells of each request, without secrets, queries or bodies."""
     author = "an-author-in-a-body"
@@ -199,6 +226,30 @@ def test_the_lock_is_held_once(tmp_path: Path) -> None:
     ProcessLock.hold(path, patience=0.0).release()
 
 
+class OnRecord(logging.Handler):
+    """Does something as soon as something is logged."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        super().__init__()
+        self._act = act
+
+    def emit(self, _record: logging.LogRecord) -> None:
+        """Do it."""
+        self._act()
+
+
+def test_the_lock_is_waited_for(tmp_path: Path) -> None:
+    """Where gunicorn reloads, the new worker waits, and says so, until the old one lets go."""
+    path = tmp_path / "handoff.db.lock"
+    first = ProcessLock.hold(path)
+    release = OnRecord(first.release)
+    logging.getLogger("receiver.process_lock").addHandler(release)
+
+    ProcessLock.hold(path, patience=20.0).release()
+
+    logging.getLogger("receiver.process_lock").removeHandler(release)
+
+
 def test_a_lock_that_cannot_be_made(tmp_path: Path) -> None:
     """A folder that is not there is a problem with a name."""
     with pytest.raises(SettingsError, match=r"cannot lock .*No such file"):
@@ -276,6 +327,46 @@ def test_create_app_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
 
     with pytest.raises(SettingsError, match="HANDOFF_REPOSITORY: is not set"):
         create_app()
+
+
+def test_a_file_that_is_no_ledger(tmp_path: Path) -> None:
+    """Where the ledger cannot be opened, the lock is let go."""
+    (tmp_path / "handoff.db").write_text("a shopping list, long enough to be no database at all\n" * 100)
+
+    with pytest.raises(ReceiverError):
+        create_app(settings_for(tmp_path), destination=Sink())
+    ProcessLock.hold(tmp_path / "handoff.db.lock", patience=0.0).release()
+
+
+@pytest.mark.parametrize("kind", ["token", "app"])
+def test_create_app_signs_in_at_github(tmp_path: Path, kind: str) -> None:
+    """With a token or with an App's key, the application comes up ready."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    )
+    github = GitHubApp("Iv23", Secret(key.decode())) if kind == "app" else Secret(GITHUB_TOKEN)
+    app = create_app(replace(settings_for(tmp_path), github=github))
+
+    assert app.test_client().get("/readyz").status_code == 200
+    close_app(app)
+
+
+def test_a_worker_that_cannot_start_ends_the_master(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The reason is logged in a line, and gunicorn is told not to try for ever."""
+
+    def refuse(_settings: Settings) -> NoReturn:
+        raise SettingsError(["HANDOFF_DATABASE_URL: another process holds it"])
+
+    monkeypatch.setattr(serve, "create_app", refuse)
+    with pytest.raises(SystemExit) as caught:
+        serve._Gunicorn(settings_for(tmp_path), {"workers": 1}).load()
+    assert caught.value.code == 3
+    assert "another process holds it" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 def test_a_fork_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
