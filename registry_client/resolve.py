@@ -117,7 +117,7 @@ def _paths(ref: ArtifactRef, registry: Registry) -> Iterator[CollectionPath]:
     yield CollectionPath(ref.entity, ref.project, ref.collection)
     if ref.project.startswith(REGISTRY_PREFIX):
         organization = registry.organization(ref.entity)
-        if organization is not None and organization.entity != ref.entity:
+        if organization is not None:
             yield CollectionPath(organization.entity, ref.project, ref.collection)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from registry_client.errors import (
     InvalidReferenceError,
     RegistryError,
 )
+from registry_client.manifest import Manifest
 from registry_client.record import Organization
 from registry_client.reference import CollectionPath
 from registry_client.resolve import resolve
@@ -400,6 +402,39 @@ def test_a_version_without_a_manifest_is_an_error(wandb: WandbStandIn, api: Wand
 
     with pytest.raises(FetchError, match="in a form we do not know"):
         api.manifest(version)
+
+
+def test_a_compressed_manifest_is_not_guessed_at(wandb: WandbStandIn, api: WandbApi) -> None:
+    """
+    We asked for it as it is.
+    """
+    version = resolve(wandb.log_artifact(FLOWER, FILES).reference, api)
+    wandb.faults.add("manifest", gzip=True)
+
+    with pytest.raises(FetchError, match="came as gzip"):
+        api.manifest(version)
+
+
+def test_endpoints_are_spelled_as_wandb_does(wandb: WandbStandIn, api: WandbApi) -> None:
+    """
+    By layout; each part is encoded, so that a name cannot become a path.
+    """
+    logged = wandb.log_artifact(FLOWER, {"dir/50% #1?.bin": b"hello"})
+    version = resolve(wandb.link(logged, LINKED).name, api)
+    manifest = Manifest.parse(api.manifest(version))
+    entry = manifest.entries[0]
+    digest = "5d41402abc4b2a76b9719d911017c592"
+
+    assert api.file_endpoints(version, replace(manifest, storage_layout="V1"), entry) == (
+        f"{wandb.url}/artifacts/acme-org/{digest}",
+    )
+    start, place = f"{wandb.url}/artifactsV2/default", "wandb-registry-model/Lemon%20Mold%20Detector"
+    end = f"{logged.id}/{digest}"
+    assert api.file_endpoints(version, manifest, entry) == (
+        f"{start}/acme-org/{place}/{logged.id}/{end}/50%25%20%231%3F.bin",
+        f"{start}/acme-org/{place}/{end}/50%25%20%231%3F.bin",
+        f"{start}/acme-org/{end}",
+    )
 
 
 def test_pages_that_do_not_move_on_end(wandb: WandbStandIn, api: WandbApi) -> None:

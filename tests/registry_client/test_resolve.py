@@ -88,10 +88,14 @@ def test_an_id_is_seen_from_where_it_was_logged(registry: FakeRegistry) -> None:
     record = registry.log(aliases=("best",))
     registry.link(record, LINKED, "production")
 
-    version = resolve(ArtifactId(record.id), registry)
+    found = registry.by_id(ArtifactId(record.id))
+    assert found is not None
+    linked_first = Answering(replace(found, memberships=found.memberships[::-1]))
 
-    assert version.name == f"{FLOWER}:v0"
-    assert version.aliases == ("latest", "best")
+    for each in (registry, linked_first):
+        version = resolve(ArtifactId(record.id), each)
+        assert version.name == f"{FLOWER}:v0"
+        assert version.aliases == ("latest", "best")
 
 
 def test_an_id_is_seen_from_the_collection_that_is_asked_for(registry: FakeRegistry) -> None:

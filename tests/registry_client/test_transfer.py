@@ -310,20 +310,22 @@ def test_the_first_error_stops_the_others_and_is_the_one_raised() -> None:
     """
     Who fails because he was stopped does not hide the reason, and nothing new is begun.
     """
-    stopped = threading.Event()
+    stopped, together = threading.Event(), threading.Barrier(3, timeout=5)
     begun: list[int] = []
 
     def work(item: int) -> None:
         begun.append(item)
+        together.wait()
         if item == 2:
             raise FetchError("the reason")
         assert stopped.wait(5)
-        raise FetchError("stopped")
+        if item == 1:
+            raise FetchError("stopped")
 
     with pytest.raises(FetchError, match="the reason"):
-        in_parallel(work, range(1, 100), threads=2, stop=stopped.set)
+        in_parallel(work, range(1, 100), threads=3, stop=stopped.set)
 
-    assert begun == [1, 2]
+    assert sorted(begun) == [1, 2, 3]
 
 
 def test_ctrl_c_stops_everything(monkeypatch: pytest.MonkeyPatch) -> None:

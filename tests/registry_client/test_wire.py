@@ -199,7 +199,7 @@ def test_bytes_are_never_decoded(wire: Wire, store: Origin, encoding: str) -> No
     [
         ((206, {"Content-Range": "bytes 2-4/5", "Content-Length": "3"}, b"llo"), 2, (2, b"llo")),
         ((200, {"Content-Length": "5"}, b"hello"), 2, (0, b"hello")),
-        ((416, {"Content-Range": "bytes */5", "Content-Length": "0"}, b""), 5, (5, b"")),
+        ((416, {"Content-Range": "bytes */5", "Content-Length": "5"}, b"<xml>"), 5, (5, b"")),
     ],
     ids=["the rest", "all of it", "nothing more"],
 )
