@@ -16,6 +16,7 @@ from registry_client import connect
 from registry_client.api import WandbApi
 from registry_client.download import download
 from registry_client.errors import RegistryError
+from registry_client.escaping import printable
 from registry_client.progress import Quiet, in_words, progress_for
 from registry_client.resolve import resolve
 from registry_client.version import ArtifactVersion
@@ -91,8 +92,8 @@ def _resolve(args: argparse.Namespace, wandb: WandbApi, stdout: TextIO, _stderr:
     if args.json:
         _print_json(stdout, as_json(version))
         return
-    stdout.write(f"{_printable(version.name)}\n")
-    stdout.writelines(f"  {name:<10}  {_printable(value)}\n" for name, value in _lines(version))
+    stdout.write(f"{printable(version.name)}\n")
+    stdout.writelines(f"  {name:<10}  {printable(value)}\n" for name, value in _lines(version))
 
 
 def _download(args: argparse.Namespace, wandb: WandbApi, stdout: TextIO, stderr: TextIO) -> None:
@@ -104,7 +105,7 @@ def _download(args: argparse.Namespace, wandb: WandbApi, stdout: TextIO, stderr:
         _print_json(stdout, as_json(version) | {"path": str(done.directory.absolute())})
         return
     stdout.write(
-        f"{_printable(version.name)} is in {done.directory}: {done.file_count:,} files, "
+        f"{printable(version.name)} is in {done.directory}: {done.file_count:,} files, "
         f"{in_words(done.size)}, every byte verified\n"
     )
 
@@ -118,7 +119,8 @@ def _told(command: Callable[[argparse.Namespace, WandbApi, TextIO, TextIO], None
             with connect(environ) as wandb:
                 command(args, wandb, stdout, stderr)
         except RegistryError as error:
-            stderr.write(f"handoff: {error.reason}: {error}\n")
+            said = "\n".join(printable(line) for line in str(error).split("\n"))
+            stderr.write(f"handoff: {error.reason}: {said}\n")
             return error.exit_code
         return 0
 
@@ -143,13 +145,6 @@ def _lines(version: ArtifactVersion) -> Iterator[tuple[str, str]]:
 
 def _print_json(stdout: TextIO, data: Mapping[str, Any]) -> None:
     stdout.write(json.dumps(data, indent=2) + "\n")
-
-
-def _printable(text: str) -> str:
-    """The text without what a terminal would obey."""
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
-    )
 
 
 def _exit(number: int, _frame: FrameType | None) -> None:

@@ -121,8 +121,20 @@ def test_a_terminal_is_not_commanded_from_wandb(wandb: WandbStandIn, handoff: Ha
 
     said = handoff("resolve", f"{FLOWER}:latest")
 
-    assert "about       \N{REPLACEMENT CHARACTER}]0;evil\N{REPLACEMENT CHARACTER}\n" in said.out
+    assert "  about       \\x1b]0;evil\\x07\n" in said.out
     assert "\x1b" not in said.out
+
+
+def test_a_terminal_is_not_commanded_by_an_error(wandb: WandbStandIn, handoff: Handoff) -> None:
+    """
+    An error repeats what W&B said; its own lines stay lines.
+    """
+    wandb.faults.add("graphql:VersionByName", body=b'{"errors": ["\\u001b[2Jdenied"]}')
+
+    said = handoff("resolve", f"{FLOWER}:latest")
+
+    assert (said.code, said.err.count("\n")) == (3, 1)
+    assert "\\x1b[2Jdenied" in said.err
 
 
 def test_download_says_where_the_files_are(wandb: WandbStandIn, handoff: Handoff, tmp_path: Path) -> None:
