@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -103,6 +104,7 @@ class Ledger:
         self.one_process = one_process
         self._reads = reads
         self._writes = writes
+        self._claiming = threading.Lock()
         self._wakes: list[Callable[[], None]] = []
         self._traces: deque[Rejection] = deque(maxlen=REJECTIONS_KEPT)
 
@@ -192,13 +194,12 @@ class Ledger:
         In a lane the earliest open dispatch goes first; a repository gets one at a time; what
         another holds is theirs until its lease ends.
         """
-        for _ in range(3):  # Others look too: who comes second looks again.
-            candidate = self._next(due_by=now)
-            if candidate is None:
-                return None
-            claim = self._take(candidate, now, lease)
-            if claim is not None:
-                return claim
+        with self._claiming:  # Among ourselves one after another: nobody looks at what a neighbour takes.
+            for _ in range(3):  # Other processes look too: who comes second looks again.
+                candidate = self._next(due_by=now)
+                claim = None if candidate is None else self._take(candidate, now, lease)
+                if candidate is None or claim is not None:
+                    return claim
         return None
 
     def renew(self, claim: Claim, now: datetime, lease: timedelta) -> Claim:
