@@ -290,19 +290,20 @@ def test_the_database_itself_refuses_two_to_one_repository(ledger: Ledger) -> No
 
 
 def test_a_claim_that_was_seen_but_taken_meanwhile_is_looked_for_again(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
     Between looking and taking somebody else may be quicker; then the next best is taken.
     """
     accept(ledger, "d1")
     accept(ledger, "d2", repository="acme/other")
-    look, rivals = ledger._next, [lambda: claimed(ledger)]
+    look, rivals = ledger._next, [Ledger.open(database_url)]
 
     def overtaken(*, due_by: datetime | None = None) -> Any:
         seen = look(due_by=due_by)
         if rivals:
-            assert rivals.pop()().dispatch.id == "d1-1"
+            with rivals.pop() as rival:
+                assert claimed(rival).dispatch.id == "d1-1"
         return seen
 
     monkeypatch.setattr(ledger, "_next", overtaken)
