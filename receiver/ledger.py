@@ -89,7 +89,6 @@ class Claim:
 
 class _Candidate(NamedTuple):
     seq: int
-    fence: int
     due_at: datetime
 
 
@@ -343,15 +342,15 @@ def _claimable() -> tuple[ColumnElement[bool], ...]:
 
 # What every delivery needs is put together once: that takes longer than running it.
 _NEXT = (
-    select(dispatches.c.seq, dispatches.c.fence, dispatches.c.due_at)
+    select(dispatches.c.seq, dispatches.c.due_at)
     .where(*_claimable())
     .order_by(dispatches.c.due_at, dispatches.c.seq)
     .limit(1)
 )
 _NEXT_DUE = _NEXT.where(dispatches.c.due_at <= bindparam("due_by"))
-_AS_SEEN = (
+_STILL_DUE = (
     select(dispatches)
-    .where(dispatches.c.seq == bindparam("seen_seq"), dispatches.c.fence == bindparam("seen_fence"))
+    .where(dispatches.c.seq == bindparam("seen_seq"))
     .where(dispatches.c.due_at <= bindparam("due_by"), *_claimable())
     .with_for_update(skip_locked=True, of=dispatches)
 )
@@ -409,9 +408,8 @@ def _dispatch_row(dispatch: Dispatch) -> dict[str, Any]:
 def _begin_attempt(
     candidate: _Candidate, now: datetime, lease: timedelta, connection: Connection
 ) -> Claim | None:
-    """Take the candidate if it is still as it was seen, and write its attempt down."""
-    seen = {"seen_seq": candidate.seq, "seen_fence": candidate.fence, "due_by": now}
-    row = connection.execute(_AS_SEEN, seen).first()
+    """Take the candidate if it may still go, and write its attempt down."""
+    row = connection.execute(_STILL_DUE, {"seen_seq": candidate.seq, "due_by": now}).first()
     if row is None:
         return None
     taken: dict[str, Any] = {"seen_seq": row.seq, "state": DispatchState.SENDING.value, "due_at": now + lease}
