@@ -13,7 +13,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import requests
@@ -25,7 +25,7 @@ TOKEN = "github_pat_" + "b" * 40
 _JSON = {"Content-Type": "application/json", "User-Agent": "latency"}
 
 
-def payload(number: int) -> dict[str, object]:
+def payload(number: int) -> Mapping[str, object]:
     """One promotion, each of another version."""
     values = {
         "event_type": "ADD_ARTIFACT_ALIAS",
@@ -37,7 +37,7 @@ def payload(number: int) -> dict[str, object]:
         "project_name": "wandb-registry-model",
         "entity_name": "acme-org",
     }
-    return PAYLOAD | {"client_payload": values}
+    return {**PAYLOAD, "client_payload": values}
 
 
 def measure(github: GitHubStandIn, post: Callable[[bytes], None], count: int) -> list[float]:

@@ -133,8 +133,9 @@ def _build(story: Story, runner: CompositeRunner, wandb: WandbStandIn, event: di
     result = _run(runner, wandb, event)
     seconds = time.monotonic() - began
     outputs = result.outputs
+    came = f"{outputs['file-count']} files, {outputs['size']} bytes"
     story.seen(
-        f"{outputs['artifact']}: {outputs['file-count']} files, {outputs['size']} bytes verified, {seconds:.1f} s",
+        f"{outputs['artifact']}: {came}, every one proven, in {seconds:.1f} s",
         so=result.exit_code == 0 and outputs["artifact"] == f"{COLLECTION}:v1",
         otherwise=result.log,
     )

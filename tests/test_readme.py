@@ -100,7 +100,11 @@ def test_each_reason_of_the_client_is_explained_with_its_exit_code() -> None:
     """
     README's table has the reason and exit code of every error that the client raises.
     """
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    kinds = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.RegistryError)
+    ]
     wanted = {(kind.reason, str(kind.exit_code)) for kind in kinds if kind.reason not in ABSTRACT}
     rows = re.findall(
         r"^\| `([a-z-]+)` \| (\d+) \|", section("### From the client and the Action"), re.MULTILINE

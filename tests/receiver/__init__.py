@@ -1,0 +1,1 @@
+"""The receiver: what a sender, an operator and GitHub would notice of it."""
