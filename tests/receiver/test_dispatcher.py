@@ -375,11 +375,12 @@ class Gate(FakeDestination):
 
 @pytest.fixture
 def started(ledger: Ledger) -> Iterator[Callable[..., Dispatcher]]:
-    """Starts dispatchers on the real clock, and stops them."""
+    """Starts dispatchers on the real clock, and stops them; none looks for work now and then."""
     running: list[Dispatcher] = []
 
     def start(destination: FakeDestination, **options: object) -> Dispatcher:
         running.append(Dispatcher(ledger, destination, **options))  # type: ignore[arg-type]
+        running[-1]._longest_wait = timedelta(hours=1)  # Whatever happens, happens because of a wake.
         running[-1].start()
         return running[-1]
 
@@ -397,6 +398,11 @@ def until(condition: Callable[[], bool]) -> None:
     pytest.fail("it did not happen")
 
 
+def until_idle(dispatcher: Dispatcher) -> None:
+    """Wait until every thread of four waits."""
+    until(lambda: len(dispatcher._changed._waiters) == 4)  # type: ignore[attr-defined]
+
+
 def recently() -> datetime:
     return datetime.now(timezone.utc) - timedelta(seconds=1)
 
@@ -406,14 +412,30 @@ def test_what_is_accepted_is_sent_at_once(ledger: Ledger, started: Callable[...,
     An idle dispatcher is woken; it does not find out by looking now and then.
     """
     gate = Gate()
-    dispatcher = started(gate)
-    dispatcher._longest_wait = timedelta(hours=1)
-    until(lambda: len(dispatcher._changed._waiters) == 4)  # type: ignore[attr-defined]
+    until_idle(started(gate))
     ledger.accept(delivery("d1", at=recently()), [dispatch("d1", at=recently())])
 
     assert gate.entered.acquire(timeout=PATIENCE)
     gate.go.release()
     until(lambda: shown(ledger).state is DispatchState.SENT)
+
+
+def test_what_is_accepted_together_is_sent_together(
+    ledger: Ledger, started: Callable[..., Dispatcher]
+) -> None:
+    """
+    One wake starts one thread, and that wakes the next while there is more.
+    """
+    gate = Gate()
+    until_idle(started(gate))
+    ledger.accept(
+        delivery("d1"), [dispatch("d1"), *(dispatch("d1", number=n, repository=f"acme/r{n}") for n in (2, 3))]
+    )
+
+    for _ in range(3):
+        assert gate.entered.acquire(timeout=PATIENCE)
+    for _ in range(3):
+        gate.go.release()
 
 
 def test_a_slow_repository_delays_no_other(ledger: Ledger, started: Callable[..., Dispatcher]) -> None:
@@ -452,8 +474,7 @@ def test_a_retry_that_is_due_is_taken_up(ledger: Ledger, started: Callable[..., 
     destination = FakeDestination()
     soon = datetime.now(timezone.utc) + timedelta(milliseconds=200)
     ledger.accept(delivery("d1"), [dispatch("d1", at=soon)])
-    dispatcher = started(destination)
-    dispatcher._longest_wait = timedelta(hours=1)
+    started(destination)
 
     until(lambda: ledger.open_count() == 0)
     assert datetime.now(timezone.utc) >= soon
