@@ -28,6 +28,7 @@ class Served:
     url: str = ""
     log: list[str] = field(default_factory=list)
     _up: threading.Event = field(default_factory=threading.Event)
+    _said: threading.Condition = field(default_factory=threading.Condition)
 
     @property
     def webhook_url(self) -> str:
@@ -38,7 +39,9 @@ class Served:
         """Take in the log until it ends; told to a thread, for a full pipe would stop the process."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.log.append(line)
+            with self._said:
+                self.log.append(line)
+                self._said.notify_all()
             if match := re.search(r"Listening at: (http://\S+)", line):
                 self.url = match[1]
             if re.search(r"Booting worker", line):
@@ -52,6 +55,11 @@ class Served:
         # The listener is open before the worker boots: the request waits in its queue.
         answer = requests.get(f"{self.url}/readyz", timeout=LONGEST_START)
         assert answer.status_code == 200, (answer.text, self.log)
+
+    def wait_for_log(self, text: str, timeout: float = 20.0) -> None:
+        """Return once a line of the log has the text."""
+        with self._said:
+            assert self._said.wait_for(lambda: any(text in line for line in self.log), timeout), self.log
 
     def stop(self) -> int:
         """SIGTERM, then the exit code."""
