@@ -54,6 +54,10 @@ tests: $(VENV)/test.stamp tools
 	$(BIN)/python -m pytest -n auto --cov --cov-report=
 	@$(BIN)/coverage report --fail-under=95
 
+.PHONY: pythons
+pythons: $(VENV)/test.stamp  ## The packages' tests on every other Python 3.10 to 3.13 that is here.
+	@./.ci/other-pythons $(BIN)/python
+
 .PHONY: tools
 tools:  ## The Actions runner and linter that come as Go programs (skipped, with the reason, without Go).
 	@./.ci/install-go-tools "$(TOOLS)"
@@ -72,4 +76,4 @@ requirements: $(BIN)/python  ## Resolve requirements/*.in anew into hash-pinned 
 
 .PHONY: clean
 clean:  ## Remove what was made here.
-	rm -rf $(VENV) .tools build demo-run .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-* .tools build demo-run .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
