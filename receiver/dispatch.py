@@ -1,4 +1,4 @@
-"""The words of the way out: Dispatch, Attempt, Outcome.  Types only."""
+"""The words of the way out: Dispatch, Claim, Outcome.  Types only."""
 
 from __future__ import annotations
 
@@ -27,6 +27,27 @@ class Dispatch:
     key: str
     lane: str
     accepted_at: datetime
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to send one dispatch, until ``lease_until`` or until somebody holds a higher fence.
+
+    Attributes:
+        attempt: The number of the attempt that the ledger has as begun; it counts every try.
+        attempts_used: Tries before this one that count.
+        unanswered: When the first try began that may have arrived though its answer is not known.
+        doubts: How many such tries there were.
+    """
+
+    dispatch: Dispatch
+    fence: int
+    attempt: int
+    begun_at: datetime
+    attempts_used: int
+    unanswered: datetime | None
+    doubts: int
+    lease_until: datetime
 
 
 class OutcomeKind(Enum):

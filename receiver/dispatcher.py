@@ -13,9 +13,8 @@ from datetime import datetime, timedelta, timezone
 from itertools import chain, repeat
 from typing import Protocol
 
-from receiver.dispatch import Dispatch, Outcome, OutcomeKind, RunSearch
+from receiver.dispatch import Claim, Dispatch, Outcome, OutcomeKind, RunSearch
 from receiver.errors import LedgerError, LostLeaseError
-from receiver.ledger import Claim
 from receiver.retry import GAVE_UP, Decision, decide, may_resend
 
 LEASE = timedelta(seconds=60)

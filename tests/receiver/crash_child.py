@@ -9,7 +9,7 @@ import threading
 
 from sqlalchemy import Connection
 
-from receiver import ledger as ledger_module
+from receiver import accepts
 from receiver.ledger import Ledger
 from tests.receiver.fakes import LEASE, START, delivery, dispatch
 
@@ -43,7 +43,7 @@ def die_inside_a_transaction(ledger: Ledger) -> None:
     say("first")
 
     def work(connection: Connection) -> None:
-        ledger_module._insert(delivery("second"), [dispatch("second")], connection)
+        accepts.insert_delivery(delivery("second"), [dispatch("second")], connection)
         os.kill(os.getpid(), signal.SIGKILL)
 
     ledger._writes.run(work)

@@ -14,11 +14,12 @@ import pytest
 from sqlalchemy import Engine, create_engine, select, text, update
 from sqlalchemy.event import listen
 
-from receiver import ledger as ledger_module
+from receiver import accepts
 from receiver.delivery import AttemptRecord, DeliveryRecord, DispatchRecord, DispatchState, Rejection
-from receiver.dispatch import Outcome
+from receiver.dispatch import Claim, Outcome
 from receiver.errors import LedgerError, LostLeaseError
-from receiver.ledger import Claim, Ledger, NoSuchDeliveryError
+from receiver.ledger import Ledger
+from receiver.records import NoSuchDeliveryError
 from receiver.retry import Dead, Sent, Wait
 from receiver.schema import dispatches
 from tests.receiver.fakes import (
@@ -616,7 +617,7 @@ def test_the_newest_rejections_are_kept(ledger: Ledger, monkeypatch: pytest.Monk
     """
     A flood of bad signatures leaves a bounded trace.
     """
-    monkeypatch.setattr(ledger_module, "REJECTIONS_KEPT", 10)
+    monkeypatch.setattr(accepts, "REJECTIONS_KEPT", 10)
     for number in range(25):
         ledger.note_rejection(rejection(number))
         if number % 7 == 0:

@@ -1,0 +1,115 @@
+"""From the ledger's rows to its records: what people look at."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Row, select
+
+from receiver.delivery import AttemptRecord, DeliveryRecord, DispatchRecord, DispatchState, Rejection
+from receiver.errors import LedgerError
+from receiver.schema import attempts, deliveries, dispatches, rejections
+
+R = TypeVar("R")
+
+
+class NoSuchDeliveryError(LedgerError):
+    """No delivery, or more than one, has an id that begins like that."""
+
+    reason = "no-such-delivery"
+
+
+def newest(connection: Connection, limit: int, before: str | None) -> list[DeliveryRecord]:
+    """Return the newest deliveries, newest first; ``before`` is the id where the last page ended."""
+    query = select(deliveries).order_by(deliveries.c.seq.desc()).limit(limit)
+    if before is not None:
+        edge = select(deliveries.c.seq).where(deliveries.c.id == before).scalar_subquery()
+        query = query.where(deliveries.c.seq < edge)
+    return _delivery_records(connection, connection.execute(query).all())
+
+
+def by_prefix(connection: Connection, id_prefix: str) -> DeliveryRecord:
+    """Return the one delivery whose id begins like that, or raise NoSuchDeliveryError."""
+    begins = (deliveries.c.id >= id_prefix) & (deliveries.c.id < id_prefix + "\x7f")
+    query = select(deliveries).where(begins).order_by(deliveries.c.id).limit(2)
+    found = connection.execute(query).all()
+    if not found:
+        raise NoSuchDeliveryError(f"no delivery has an id that begins with {id_prefix!r}")
+    if len(found) > 1 and found[0].id != id_prefix:
+        raise NoSuchDeliveryError(f"more than one delivery has an id that begins with {id_prefix!r}")
+    return _delivery_records(connection, found[:1])[0]
+
+
+def newest_rejections(connection: Connection, limit: int) -> list[Rejection]:
+    """Return the newest traces of what was not taken, newest first."""
+    query = select(rejections).order_by(rejections.c.seq.desc()).limit(limit)
+    return [
+        Rejection(row.at, row.source, row.address, row.reason, row.status)
+        for row in connection.execute(query)
+    ]
+
+
+def _delivery_records(connection: Connection, rows: Sequence[Row[Any]]) -> list[DeliveryRecord]:
+    """Put each delivery's dispatches and their attempts with it: three queries, however many rows."""
+    if not rows:
+        return []
+    seqs = [row.seq for row in rows]  # Neighbours: what belongs to them is found between the outermost.
+    here = deliveries.c.seq.between(min(seqs), max(seqs))
+    sent = dispatches.join(deliveries)
+    of_these = select(dispatches).select_from(sent).where(here).order_by(dispatches.c.seq)
+    of_those = select(attempts).select_from(sent.join(attempts)).where(here).order_by(attempts.c.number)
+    attempts_of = _grouped(connection.execute(of_those).all(), "dispatch_id", _attempt_record)
+    dispatches_of = _grouped(
+        connection.execute(of_these).all(),
+        "delivery_id",
+        lambda row: _dispatch_record(row, attempts_of.get(row.id, ())),
+    )
+    return [_delivery_record(row, dispatches_of.get(row.id, ())) for row in rows]
+
+
+def _grouped(rows: Iterable[Row[Any]], by: str, read: Callable[[Row[Any]], R]) -> dict[str, tuple[R, ...]]:
+    groups: dict[str, list[R]] = defaultdict(list)
+    for row in rows:
+        groups[getattr(row, by)].append(read(row))
+    return {name: tuple(group) for name, group in groups.items()}
+
+
+def _attempt_record(row: Row[Any]) -> AttemptRecord:
+    return AttemptRecord(
+        row.number, row.started_at, row.ended_at, row.outcome, row.reason, row.detail, row.status
+    )
+
+
+def _dispatch_record(row: Row[Any], tried: Sequence[AttemptRecord]) -> DispatchRecord:
+    state = DispatchState(row.state)
+    return DispatchRecord(
+        id=row.id,
+        repository=row.repository,
+        event_type=row.event_type,
+        key=row.key,
+        client_payload=row.client_payload,
+        state=state,
+        next_attempt_at=row.due_at if state is DispatchState.PENDING else None,
+        attempts_used=row.attempts_used,
+        possibly_duplicated=row.possibly_duplicated,
+        reason=row.reason,
+        detail=row.detail,
+        run_url=row.run_url,
+        attempts=tried,
+    )
+
+
+def _delivery_record(row: Row[Any], planned: Sequence[DispatchRecord]) -> DeliveryRecord:
+    return DeliveryRecord(
+        id=row.id,
+        source=row.source,
+        received_at=row.received_at,
+        address=row.address,
+        encoding=row.encoding,
+        body_sha256=row.body_sha256,
+        event=row.event,
+        fields=row.fields,
+        dispatches=planned,
+    )
