@@ -16,11 +16,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, update
 from sqlalchemy.exc import IntegrityError
 
-from receiver import accepts, claims, records, schema
+from receiver import accepts, claims, records, retention, schema
 from receiver.claims import Candidate
 from receiver.delivery import Delivery, DeliveryRecord, Rejection
 from receiver.dispatch import Claim, Dispatch, Outcome
 from receiver.errors import LedgerError, ReceiverError
+from receiver.retention import Rest, no_rest
 from receiver.retry import Decision
 from receiver.schema import meta
 from receiver.writes import (
@@ -180,6 +181,10 @@ class Ledger:
         """Tell how many dispatches have not ended."""
         with self._reading() as connection:
             return claims.count_open(connection)
+
+    def prune(self, ended_before: datetime, *, rest: Rest = no_rest) -> int:
+        """Forget the deliveries that ended with all their dispatches before then; tell how many."""
+        return retention.prune(self._writes, ended_before, rest=rest)
 
     # --- what people look at
 
