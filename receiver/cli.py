@@ -15,6 +15,7 @@ import requests
 
 from receiver import listing, read_settings
 from receiver.errors import ReceiverError, SettingsError
+from receiver.log import log_to_stderr
 from receiver.settings import read_database_url, read_sender
 from receiver.signature import HEADER, Encoding, sign
 from registry_client import __version__
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"handoff {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands.add_parser("serve", help="receive W&B's webhooks and dispatch to GitHub"))
+    _add_dispatch(commands.add_parser("dispatch", help="dispatch to GitHub, beside `serve --no-dispatcher`"))
     _add_send(commands.add_parser("send", help="post a payload, signed as W&B would sign it"))
     _add_deliveries(commands.add_parser("deliveries", help="tell what came and what was sent"))
     add_commands(commands)
@@ -74,7 +76,21 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         "--workers", type=_positive, default=1, metavar="N", help="processes; more than one needs PostgreSQL"
     )
     parser.add_argument("--threads", type=_positive, default=8, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--no-dispatcher",
+        action="store_false",
+        dest="dispatch",
+        help="only receive, without GitHub's settings; `handoff dispatch` sends",
+    )
     parser.set_defaults(run=_serve)
+
+
+def _add_dispatch(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Needs the settings of GitHub and of the ledger, none of W&B's.  SIGTERM drains."
+    parser.add_argument(
+        "--threads", type=_positive, default=4, metavar="N", help="sent at once; default: %(default)s"
+    )
+    parser.set_defaults(run=_dispatch)
 
 
 def _add_send(parser: argparse.ArgumentParser) -> None:
@@ -105,9 +121,23 @@ def _serve(arguments: argparse.Namespace, environ: Mapping[str, str], _out: Text
         raise SettingsError(["handoff serve: gunicorn does not run on Windows; want Linux, macOS or WSL"])
     from receiver.serve import serve  # noqa: PLC0415 - the receiver's extra may be missing
 
-    settings = read_settings(environ)
-    serve(settings, bind=arguments.bind, workers=arguments.workers, threads=arguments.threads)
+    settings = read_settings(environ, dispatches=arguments.dispatch)
+    serve(
+        settings,
+        bind=arguments.bind,
+        workers=arguments.workers,
+        threads=arguments.threads,
+        dispatch=arguments.dispatch,
+    )
     return 0
+
+
+def _dispatch(arguments: argparse.Namespace, environ: Mapping[str, str], _out: TextIO, _err: TextIO) -> int:
+    from receiver.alone import dispatch_alone  # noqa: PLC0415 - the receiver's extra may be missing
+
+    settings = read_settings(environ, receives=False)
+    log_to_stderr()
+    return 0 if dispatch_alone(settings, threads=arguments.threads) else 1
 
 
 def _send(arguments: argparse.Namespace, environ: Mapping[str, str], out: TextIO, err: TextIO) -> int:

@@ -13,6 +13,7 @@ from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]  #
 from receiver import close_app, create_app
 from receiver.errors import ReceiverError, SettingsError
 from receiver.ledger import Ledger
+from receiver.log import log_to_stderr
 from receiver.settings import Settings
 
 GRACE = 30
@@ -22,21 +23,30 @@ _ONE_WORKER = (
     "--workers: got {}; on SQLite one worker process works, with threads (--threads). "
     "For more want HANDOFF_DATABASE_URL=postgresql://…"
 )
+_NOTHING_SENT = (
+    "--no-dispatcher: on SQLite one process works, so nothing is sent while this one runs. "
+    "To dispatch beside it want HANDOFF_DATABASE_URL=postgresql://…"
+)
 _log = logging.getLogger(__name__)
 
 
-def serve(settings: Settings, *, bind: str, workers: int, threads: int) -> None:
+def serve(settings: Settings, *, bind: str, workers: int, threads: int, dispatch: bool = True) -> None:
     """Serve until SIGTERM or Ctrl-C; the ledger is made or migrated before anything listens or forks.
 
     Raises:
         SettingsError: More than one worker on SQLite.
         LedgerError: The ledger cannot be opened.
     """
-    if workers > 1 and settings.database_url.startswith("sqlite:"):
+    sqlite = settings.database_url.startswith("sqlite:")
+    if workers > 1 and sqlite:
         raise SettingsError([_ONE_WORKER.format(workers)])
-    _log_to_stderr()
+    log_to_stderr()
+    if sqlite and not dispatch:
+        _log.warning(_NOTHING_SENT)
+    logging.getLogger("gunicorn.error").addFilter(_NoTraceOfSilence())
     Ledger.open(settings.database_url).close()
-    _Gunicorn(settings, {**_OPTIONS, "bind": bind, "workers": workers, "threads": threads}).run()
+    options = {**_OPTIONS, "bind": bind, "workers": workers, "threads": threads}
+    _Gunicorn(settings, options, dispatch=dispatch).run()
 
 
 def _when_ready(server: Any) -> None:
@@ -71,9 +81,10 @@ _OPTIONS = {
 class _Gunicorn(BaseApplication):  # type: ignore[misc]  # As above.
     """gunicorn without its command line and files."""
 
-    def __init__(self, settings: Settings, options: dict[str, Any]) -> None:
+    def __init__(self, settings: Settings, options: dict[str, Any], *, dispatch: bool = True) -> None:
         self._settings = settings
         self._options = options
+        self._dispatch = dispatch
         super().__init__(prog="handoff")
 
     def load_config(self) -> None:
@@ -85,7 +96,7 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]  # As above.
     def load(self) -> Any:
         """Make the application, in a worker."""
         try:
-            return create_app(self._settings)
+            return create_app(self._settings, dispatch=self._dispatch)
         except ReceiverError as error:
             _log.error("%s", error)  # For a person: where it was raised tells nothing.
             sys.exit(_WORKER_BOOT_ERROR)
@@ -103,9 +114,4 @@ class _NoTraceOfSilence(logging.Filter):
 
 def _log_to_stderr() -> None:
     logging.getLogger("gunicorn.error").addFilter(_NoTraceOfSilence())
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s",
-        datefmt="%Y-%m-%d %H:%M:%S %z",
-    )
+    log_to_stderr()

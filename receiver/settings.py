@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import Literal, TypeVar
+from urllib.parse import unquote, urlsplit
 
+from receiver.durations import parse_duration, shortly
 from receiver.errors import SettingsError
 from receiver.plan import MOST_PROPERTIES, RESERVED_NAMES
 from receiver.secret import Secret
+from receiver.urls import (
+    DEFAULT_API_URL,
+    DEFAULT_DATABASE_URL,
+    wrong_with_api_url,
+    wrong_with_database_url,
+)
 
-DEFAULT_API_URL = "https://api.github.com"
-DEFAULT_DATABASE_URL = "sqlite:///handoff.db"
+Order = Literal["keep", "overtake"]
+
 DEFAULT_MAX_BODY = 262_144
 SMALLEST_MAX_BODY = 1_024
 LARGEST_MAX_BODY = 16_777_216
+DEFAULT_DUPLICATE_WINDOW = timedelta(minutes=10)
+LONGEST_DUPLICATE_WINDOW = timedelta(days=1)
+DEFAULT_RETENTION = timedelta(days=90)
+SHORTEST_RETENTION = timedelta(days=1)  # No shorter than the window: a repeat must find its first delivery.
+LONGEST_RETENTION = timedelta(days=36_500)
 SHORT_SECRET = 16
 _SECRETS = (
     "WANDB_WEBHOOK_SECRET",
@@ -36,6 +48,9 @@ _OTHERS = (
     "HANDOFF_REPOSITORY",
     "HANDOFF_FORWARD_FIELDS",
     "HANDOFF_MAX_BODY",
+    "HANDOFF_DUPLICATE_WINDOW",
+    "HANDOFF_ORDER",
+    "HANDOFF_RETENTION",
     "HANDOFF_URL",  # Read by `handoff send`.
 )
 NAMES = (*_SECRETS, *(f"{name}_FILE" for name in _SECRETS), *_OTHERS)
@@ -57,56 +72,66 @@ class Settings:
     """What the receiver is told, sound once built by ``from_env``.
 
     Attributes:
+        repository: Where to dispatch to.
         secrets: W&B may sign with any of them; empty when only tokens are used.
         tokens: W&B may present any of them; empty when only secrets are used.
-        github: A token, or an App's client id and key.
+        github: A token, or an App's client id and key; None where nothing is to be dispatched.
+        duplicate_window: How long the same promotion, told again, is a duplicate; zero is never.
+        order: Whether a later promotion may overtake one that waits for a retry.
+        retention: How long what has ended is kept; None is for ever.
         warnings: What works, but should not stay so; a line each, without a secret.
     """
 
-    repository: str
-    secrets: tuple[Secret, ...]
-    tokens: tuple[Secret, ...]
-    github: Secret | GitHubApp
+    repository: str = ""
+    secrets: tuple[Secret, ...] = ()
+    tokens: tuple[Secret, ...] = ()
+    github: Secret | GitHubApp | None = None
     github_api_url: str = DEFAULT_API_URL
     database_url: str = field(default=DEFAULT_DATABASE_URL, repr=False)
     forward_fields: tuple[str, ...] = ()
     max_body: int = DEFAULT_MAX_BODY
+    duplicate_window: timedelta = DEFAULT_DUPLICATE_WINDOW
+    order: Order = "keep"
+    retention: timedelta | None = DEFAULT_RETENTION
     warnings: tuple[str, ...] = ()
 
     @classmethod
     def from_env(
-        cls, environ: Mapping[str, str], *, check_key: Callable[[str], object] | None = None
+        cls,
+        environ: Mapping[str, str],
+        *,
+        check_key: Callable[[str], object] | None = None,
+        receives: bool = True,
+        dispatches: bool = True,
     ) -> Settings:
         """Read the variables; an empty one counts as not set.
+
+        A process that does half of the work reads, and so holds, no secret of the other half.
 
         Args:
             environ: The variables by name.
             check_key: Raises ValueError, with a hint, for text that is no private key.
+            receives: Whether webhooks are to be received.
+            dispatches: Whether what is due is to be dispatched.
 
         Raises:
             SettingsError: With a line for each problem.
         """
         reader = _Reader(environ)
-        settings = cls(
-            repository=reader.repository(),
-            secrets=reader.pair("WANDB_WEBHOOK_SECRET"),
-            tokens=reader.pair("WANDB_WEBHOOK_TOKEN"),
-            github=reader.github(check_key),
-            github_api_url=reader.api_url(),
-            database_url=reader.database_url(),
-            forward_fields=reader.forward_fields(),
-            max_body=reader.max_body(),
-            warnings=tuple(reader.warnings),
-        )
-        reader.check_whole(settings)
-        return reader.sound(settings)
+        settings = cls(database_url=reader.database_url())
+        if receives:
+            settings = reader.way_in(settings)
+        if dispatches:
+            settings = reader.way_out(settings, check_key)
+        return reader.sound(replace(settings, warnings=tuple(reader.warnings)))
 
     @property
     def all_secrets(self) -> tuple[Secret, ...]:
         """Every secret value, to be kept out of whatever leaves."""
         ours = self.github.private_key if isinstance(self.github, GitHubApp) else self.github
         password = urlsplit(self.database_url).password
-        return (*self.secrets, *self.tokens, ours, *([Secret(unquote(password))] if password else []))
+        theirs = Secret(unquote(password)) if password else None
+        return (*self.secrets, *self.tokens, *(secret for secret in (ours, theirs) if secret))
 
 
 class _Reader:
@@ -123,8 +148,32 @@ class _Reader:
             raise SettingsError(self.problems)
         return value
 
-    def check_whole(self, settings: Settings) -> None:
-        """Note what is wrong with the variables together."""
+    def way_in(self, settings: Settings) -> Settings:
+        """Add what it takes to receive."""
+        settings = replace(
+            settings,
+            repository=self.repository(),
+            secrets=self.pair("WANDB_WEBHOOK_SECRET"),
+            tokens=self.pair("WANDB_WEBHOOK_TOKEN"),
+            forward_fields=self.forward_fields(),
+            max_body=self.max_body(),
+            duplicate_window=self.duplicate_window(),
+            order=self.order(),
+        )
+        self._check_senders(settings)
+        return settings
+
+    def way_out(self, settings: Settings, check_key: Callable[[str], object] | None) -> Settings:
+        """Add what it takes to dispatch."""
+        return replace(
+            settings,
+            github=self.github(check_key),
+            github_api_url=self.api_url(),
+            retention=self.retention(),
+        )
+
+    def _check_senders(self, settings: Settings) -> None:
+        """Note what is wrong with secret and token together."""
         named = ("WANDB_WEBHOOK_SECRET", "WANDB_WEBHOOK_TOKEN")
         if not any(self._is_set(name) for name in named):
             self.problems.append(
@@ -173,7 +222,7 @@ class _Reader:
     def api_url(self) -> str:
         """Where GitHub's API is."""
         text = (self._value("GITHUB_API_URL") or DEFAULT_API_URL).rstrip("/")
-        why = _wrong_with_api_url(text)
+        why = wrong_with_api_url(text)
         if why:
             self.problems.append(f"GITHUB_API_URL: {why}")
         return text
@@ -193,7 +242,7 @@ class _Reader:
         """Where the ledger is."""
         secret = self._secret("HANDOFF_DATABASE_URL")
         url = secret.value if secret else DEFAULT_DATABASE_URL
-        why = _wrong_with_database_url(url)
+        why = wrong_with_database_url(url)
         if why:
             self.problems.append(f"HANDOFF_DATABASE_URL: {why}")
         return url
@@ -223,6 +272,46 @@ class _Reader:
             )
             return DEFAULT_MAX_BODY
         return number
+
+    def duplicate_window(self) -> timedelta:
+        """How long a promotion that is told again is a duplicate."""
+        name = "HANDOFF_DUPLICATE_WINDOW"
+        window = self._duration(name, DEFAULT_DUPLICATE_WINDOW, timedelta(0), LONGEST_DUPLICATE_WINDOW)
+        return window or timedelta(0)
+
+    def order(self) -> Order:
+        """Whether order is kept."""
+        text = self._value("HANDOFF_ORDER") or "keep"
+        if text == "overtake":
+            return "overtake"
+        if text != "keep":
+            self.problems.append(
+                f"HANDOFF_ORDER: got {text!r}, want keep, or overtake to let a later promotion pass one that "
+                "waits for a retry"
+            )
+        return "keep"
+
+    def retention(self) -> timedelta | None:
+        """How long what has ended is kept."""
+        return self._duration("HANDOFF_RETENTION", DEFAULT_RETENTION, SHORTEST_RETENTION, LONGEST_RETENTION)
+
+    def _duration(
+        self, name: str, default: timedelta, shortest: timedelta, longest: timedelta
+    ) -> timedelta | None:
+        """A length of time within bounds; None when it is off."""
+        text = self._value(name)
+        if text is None or text == "off":
+            return default if text is None else None
+        try:
+            length = parse_duration(text)
+        except ValueError as error:
+            self.problems.append(f"{name}: {error}, or off")
+            return default
+        if not shortest <= length <= longest:
+            self.problems.append(
+                f"{name}: got {text!r}, want {shortly(shortest)} to {shortly(longest)}, or off"
+            )
+        return length
 
     def _shared(self, name: str) -> Secret | None:
         secret = self._plain_secret(name) if "TOKEN" in name else self._secret(name)
@@ -287,49 +376,12 @@ def _strangers(environ: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def _wrong_with_api_url(text: str) -> str | None:
-    want = "want https://api.github.com, https://HOST/api/v3 or https://api.TENANT.ghe.com"
-    try:
-        url = urlsplit(text)
-        host, _ = url.hostname, url.port
-    except ValueError:
-        return f"is no URL; {want}"
-    if url.username is not None or url.query or url.fragment:
-        return f"holds a user, a query or a fragment; {want}"
-    if not host or url.scheme not in {"https", "http"} or re.search(r"\s", text):
-        return f"got {text!r}, {want}"
-    if url.scheme == "http" and host not in {"127.0.0.1", "::1", "localhost"}:
-        return f"got {text!r}, want https: a token would travel in the open"
-    return _wrong_with_api_host(text, url, host)
-
-
-def _wrong_with_api_host(text: str, url: SplitResult, host: str) -> str | None:
-    if host in {"github.com", "www.github.com"}:
-        return f"got {text!r}, which is the site; want {DEFAULT_API_URL}"
-    if host.endswith(".ghe.com") and not host.startswith("api."):
-        return f"got {text!r}, which is the site; want https://api.{host}"
-    if url.scheme == "http" or host == "api.github.com" or host.endswith(".ghe.com"):
-        return None if url.scheme == "http" or not url.path else f"got {text!r}, want https://{host}"
-    return (
-        None
-        if url.path == "/api/v3"
-        else f"got {text!r}, want https://{url.netloc}/api/v3 for your own GitHub"
-    )
-
-
-def _wrong_with_database_url(url: str) -> str | None:
-    scheme, _, rest = url.partition("://")
-    if scheme == "sqlite" and re.fullmatch(r"/[^?]+", rest) and rest != "/:memory:":
-        return None
-    if scheme in {"postgresql", "postgresql+psycopg"}:
-        if importlib.util.find_spec("psycopg") is None:
-            return 'PostgreSQL needs its driver: pip install "wandb-handoff[postgres]"'
-        return None
-    hint = "; did you mean postgresql://?" if scheme.startswith("postgres") else ""
-    return (
-        f"got {scheme[:30]!r}://…, want sqlite:///relative/handoff.db, sqlite:////absolute/handoff.db or "
-        f"postgresql://user:password@host/database{hint}"
-    )
+def check_database_urls(**urls: str) -> None:
+    """Raise SettingsError, a line for each, where a named address is none of a ledger."""
+    wrong = {name: wrong_with_database_url(url) for name, url in urls.items()}
+    problems = [f"{name}: {why}" for name, why in wrong.items() if why]
+    if problems:
+        raise SettingsError(problems)
 
 
 def read_database_url(environ: Mapping[str, str]) -> str:

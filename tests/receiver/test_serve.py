@@ -358,7 +358,7 @@ def test_a_worker_that_cannot_start_ends_the_master(
 ) -> None:
     """The reason is logged in a line, and gunicorn is told not to try for ever."""
 
-    def refuse(_settings: Settings) -> NoReturn:
+    def refuse(_settings: Settings, **_options: object) -> NoReturn:
         raise SettingsError(["HANDOFF_DATABASE_URL: another process holds it"])
 
     monkeypatch.setattr(serve, "create_app", refuse)
