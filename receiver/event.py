@@ -65,6 +65,7 @@ EXTRA_VARIABLES = (
 )
 VARIABLES = WEBHOOK_VARIABLES + EXTRA_VARIABLES
 _SUBJECTS = ("artifact_version", "artifact_version_string", "artifact_collection_name", "run_name")
+_LINE_ENDS = frozenset({"Cc", "Zl", "Zp"})  # Controls, line and paragraph ends: none is printable.
 _VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 
 
@@ -168,7 +169,7 @@ def _text(name: str, value: Any) -> str:
         raise _bad_field(name, f"want a string, got {_kind(value)}; put quotes around ${{…}}")
     if len(value) > LONGEST_FIELD:
         raise _bad_field(name, f"want at most {LONGEST_FIELD} characters, got {len(value)}")
-    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in value):
+    if not value.isprintable() and any(unicodedata.category(one) in _LINE_ENDS for one in value):
         raise _bad_field(name, f"holds a control character or a line end, got {shown(value)}")
     return _unquoted(value)
 
@@ -185,7 +186,7 @@ def _trial(value: Mapping[str, Any], body: _Body) -> TrialMessage | None:
     A variable that W&B does not document for webhooks, left as it is, makes no test of a real delivery.
     """
     texts = {**body.fields, **({"event_type": body.dispatch} if body.dispatch else {})}
-    variables = {name: _VARIABLE.findall(text) for name, text in texts.items()}
+    variables = {name: _VARIABLE.findall(text) for name, text in texts.items() if "${" in text}
     unrendered = tuple(name for name, found in variables.items() if found)
     known = [name for name in unrendered for variable in variables[name] if _is_known(variable)]
     if value and not set(known) - set(EXTRA_VARIABLES):
@@ -236,10 +237,11 @@ def _rendered(fields: Mapping[str, str]) -> dict[str, str]:
     """Without the extra variables that W&B left as they are; any other must be gone by now."""
     rendered = {}
     for name, text in fields.items():
-        unknown = [variable for variable in _VARIABLE.findall(text) if not _is_known(variable)]
+        variables = _VARIABLE.findall(text) if "${" in text else []
+        unknown = [variable for variable in variables if not _is_known(variable)]
         if unknown:
             raise _bad_field(name, f"W&B has no variable ${{{unknown[0]}}}", reason="unknown-variable")
-        if not _VARIABLE.search(text):
+        if not variables:
             rendered[name] = text
     return rendered
 
