@@ -15,9 +15,11 @@ from receiver.github import GitHub, TokenCredentials
 from receiver.github_app import AppCredentials
 from receiver.ledger import Ledger
 from receiver.process_lock import ProcessLock
+from receiver.retention import Retention
 from receiver.settings import GitHubApp, Settings
 
 DRAIN = 20.0  # Seconds for a dispatch that is being sent: 5 to connect, 15 to read.
+LAST_BATCH = 5.0  # Seconds for what is being pruned.
 THREADS = 4
 _log = logging.getLogger(__name__)
 
@@ -71,9 +73,9 @@ class Service:
                 ledger.release_leases()  # Whoever held them has ended: the lock says so.
             dispatcher = None
             if dispatch:
-                dispatcher = Dispatcher(
-                    ledger, destination or _github(settings, now), now=now, threads=threads
-                )
+                to = destination or _github(settings, now)
+                dispatcher = Dispatcher(ledger, to, now=now, threads=threads)
+                _start_forgetting(ledger, settings, now, parts)
                 parts.callback(_drain, dispatcher)
                 dispatcher.start()
             return cls(ledger, dispatcher, parts.pop_all())
@@ -106,6 +108,15 @@ def _take_lock(database_url: str, parts: ExitStack) -> bool:
         return False
     parts.callback(ProcessLock.hold(Path(f"{path}.lock").absolute()).release)
     return True
+
+
+def _start_forgetting(
+    ledger: Ledger, settings: Settings, now: Callable[[], datetime], parts: ExitStack
+) -> None:
+    if settings.retention is not None:
+        retention = Retention(ledger, settings.retention, now=now)
+        parts.callback(retention.stop, LAST_BATCH)
+        retention.start()
 
 
 def _drain(dispatcher: Dispatcher) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from receiver.errors import SettingsError
 from receiver.secret import Secret
-from receiver.settings import GitHubApp, Settings
+from receiver.settings import GitHubApp, Settings, check_database_urls
 from tests.receiver.web_fakes import SECRET, TOKEN
 
 GITHUB_TOKEN = "github-token-for-tests"
@@ -53,6 +54,9 @@ def test_four_variables_are_enough() -> None:
         database_url="sqlite:///handoff.db",
         forward_fields=(),
         max_body=256 * 1024,
+        duplicate_window=timedelta(minutes=10),
+        order="keep",
+        retention=timedelta(days=90),
         warnings=(),
     )
 
@@ -76,8 +80,11 @@ def test_everything_is_told_at_once() -> None:
         HANDOFF_DATABASE_URL="mysql://root:hunter22@x/y",
         HANDOFF_FORWARD_FIELDS="alias",
         HANDOFF_MAX_BODY="lots",
+        HANDOFF_DUPLICATE_WINDOW="a while",
+        HANDOFF_ORDER="chaos",
+        HANDOFF_RETENTION="1h",
     )
-    assert len(wrong) == 7
+    assert len(wrong) == 10
     assert not [line for line in wrong if "hunter22" in line or "two words" in line]
 
 
@@ -308,3 +315,83 @@ def test_no_secret_in_sight() -> None:
 
     assert not [one for one in (SECRET, TOKEN, GITHUB_TOKEN, "hunter") if one in repr(settings)]
     assert Secret('hunter"22') in settings.all_secrets
+
+
+@pytest.mark.parametrize(
+    ("text", "window"),
+    [
+        ("", timedelta(minutes=10)),
+        ("0", timedelta(0)),
+        ("off", timedelta(0)),
+        ("90", timedelta(seconds=90)),
+        ("1d", timedelta(days=1)),
+    ],
+)
+def test_windows(text: str, window: timedelta) -> None:
+    """Seconds, or a number with its unit; nothing or off is never."""
+    assert read(HANDOFF_DUPLICATE_WINDOW=text).duplicate_window == window
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [("", timedelta(days=90)), ("off", None), ("1d", timedelta(days=1)), ("36500d", timedelta(days=36_500))],
+)
+def test_retentions(text: str, kept: timedelta | None) -> None:
+    """From a day on, so that a repeat finds its first delivery; off is for ever."""
+    assert read(HANDOFF_RETENTION=text).retention == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("HANDOFF_DUPLICATE_WINDOW", "86401", "want 0s to 1d, or off"),
+        ("HANDOFF_DUPLICATE_WINDOW", "ten minutes", "want seconds, or a number with s, m, h or d"),
+        ("HANDOFF_RETENTION", "0", "want 1d to 36500d, or off"),
+        ("HANDOFF_RETENTION", "36501d", "want 1d to 36500d, or off"),
+        ("HANDOFF_RETENTION", "never", "or off"),
+        ("HANDOFF_ORDER", "Keep", "want keep, or overtake"),
+    ],
+)
+def test_wrong_times_and_orders(name: str, text: str, said: str) -> None:
+    """What is no length of time, out of bounds, or no order is refused with what is wanted."""
+    (problem,) = problems(**{name: text})
+
+    assert problem.startswith(f"{name}: got {text!r}, ")
+    assert said in problem
+
+
+def test_orders() -> None:
+    """A later promotion waits its turn, unless it is told to overtake."""
+    assert read().order == "keep"
+    assert read(HANDOFF_ORDER="overtake").order == "overtake"
+
+
+def test_the_dispatching_half_reads_no_secret_of_wandb() -> None:
+    """Who only dispatches needs GitHub and the ledger; what W&B shares is not even looked at."""
+    environ = {"GITHUB_TOKEN": GITHUB_TOKEN, "WANDB_WEBHOOK_SECRET_FILE": "/nowhere", "HANDOFF_ORDER": "x"}
+    settings = Settings.from_env(environ, receives=False)
+
+    assert settings.all_secrets == (Secret(GITHUB_TOKEN),)
+    with pytest.raises(SettingsError, match="GITHUB_TOKEN: is not set"):
+        Settings.from_env({**environ, "GITHUB_TOKEN": ""}, receives=False)
+
+
+def test_the_receiving_half_reads_no_credentials_of_github() -> None:
+    """Who only receives needs what W&B shares, and cannot lose a token that it does not have."""
+    environ = {**GOOD, "GITHUB_TOKEN_FILE": "/nowhere"}
+    settings = Settings.from_env(environ, dispatches=False)
+
+    assert settings.github is None
+    assert settings.all_secrets == (Secret(SECRET), Secret(TOKEN))
+    with pytest.raises(SettingsError, match="HANDOFF_REPOSITORY: is not set"):
+        Settings.from_env({**environ, "HANDOFF_REPOSITORY": ""}, dispatches=False)
+
+
+def test_addresses_on_a_command_line() -> None:
+    """Each wrong one is told by its name, without the password in it."""
+    check_database_urls(SOURCE="sqlite:///x.db", TARGET="postgresql://u:p@h/d")
+    with pytest.raises(SettingsError) as caught:
+        check_database_urls(SOURCE="x.db", TARGET="mysql://u:hunter22@h/d")
+
+    assert [problem.split(":")[0] for problem in caught.value.problems] == ["SOURCE", "TARGET"]
+    assert "hunter22" not in str(caught.value)
