@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -78,16 +78,23 @@ def _listed(errors: Any) -> list[str]:
     return said
 
 
-def outcome_of(answer: Answer, repository: str, now: datetime, *, renewed: bool = False) -> Outcome:
+def outcome_of(
+    answer: Answer, repository: str, now: datetime, *, renewed: bool = False, refusals: int = 0
+) -> Outcome:
     """Return what an answer to a dispatch means: README's table of reasons, row by row.
 
-    ``renewed`` tells that the token was refused, minted anew, and then gave this answer.
+    Args:
+        answer: What GitHub said.
+        repository: Where to.
+        now: The time, as we know it.
+        renewed: The token was refused, minted anew, and then gave this answer.
+        refusals: The answers before this one that asked us to wait and did not say for how long.
     """
     status = answer.status
     if status == HTTPStatus.NO_CONTENT:
         return _sent(answer, repository)
     if answer.throttled:
-        return throttling(answer, now)
+        return throttling(answer, now, refusals)
     if status == HTTPStatus.UNAUTHORIZED:
         return _unauthorized(answer, renewed=renewed)
     if status == HTTPStatus.FORBIDDEN:
@@ -95,9 +102,16 @@ def outcome_of(answer: Answer, repository: str, now: datetime, *, renewed: bool 
     return _by_status(answer, repository)
 
 
-def throttling(answer: Answer, now: datetime) -> Outcome:
-    """Return the outcome of an answer that asks us to wait."""
-    wait = wait_asked(answer.headers, now)
+def token_too_new(answer: Answer, wait: timedelta) -> Outcome:
+    """Return the outcome when a token of a few seconds is refused: not all of GitHub knows it yet."""
+    seconds = f"{wait.total_seconds():g} s"
+    detail = _said(f"GitHub does not know the App's new token yet: the same one again in {seconds}", answer)
+    return Outcome(OutcomeKind.THROTTLED, "fresh-token-refused", detail, answer.status, wait)
+
+
+def throttling(answer: Answer, now: datetime, refusals: int = 0) -> Outcome:
+    """Return the outcome of an answer that asks us to wait; see ``outcome_of``."""
+    wait = wait_asked(answer.headers, now, refusals=refusals)
     reason, name = "secondary-rate-limit", "a secondary rate limit"
     if used_up(answer.headers):
         reason, name = "rate-limited", "the hourly rate limit of this token"

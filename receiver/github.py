@@ -11,9 +11,10 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
-from receiver.answer import Answer, outcome_of
+from receiver.answer import Answer, outcome_of, token_too_new
 from receiver.dispatch import Dispatch, Outcome, OutcomeKind, RunSearch
 from receiver.exchange import CredentialsError, Exchange, NoAnswerError, NotSentError, Request
+from receiver.retry_after import wait_told
 
 TO_DISPATCH = {"contents": "write"}
 TO_READ_RUNS = {"actions": "read"}
@@ -28,6 +29,9 @@ class Credentials(Protocol):
 
     def token(self, repository: str, permissions: Mapping[str, str]) -> str:
         """Return a token for the repository with these permissions, or raise CredentialsError."""
+
+    def patience(self, token: str) -> timedelta | None:
+        """Return how long to wait with a refused token that is only seconds old; None when it is not."""
 
     def forget(self, token: str) -> None:
         """Take note that GitHub refused this token."""
@@ -48,6 +52,9 @@ class TokenCredentials:
         """Return the token."""
         return self._token
 
+    def patience(self, token: str) -> None:
+        """Return None: it has been known for long."""
+
     def forget(self, token: str) -> None:
         """Do nothing: there is no other."""
 
@@ -55,7 +62,8 @@ class TokenCredentials:
 @dataclass(frozen=True)
 class _Reply:
     answer: Answer
-    renewed: bool  # The first token was refused, and this is the answer to the second.
+    renewed: bool = False  # The first token was refused, and this is the answer to the second.
+    too_new: timedelta | None = None  # The token was refused, and will be better in so long.
 
 
 class GitHub:
@@ -73,6 +81,7 @@ class GitHub:
         self._credentials = credentials
         self._now = now
         self._exchange = Exchange() if exchange is None else exchange
+        self._refusals = 0  # One after the other that asked us to wait and did not say for how long.
 
     def send(self, dispatch: Dispatch) -> Outcome:
         """Try once to send it.  Raises nothing: whatever happens is an outcome."""
@@ -90,7 +99,7 @@ class GitHub:
             return Outcome(OutcomeKind.RETRY, error.reason, str(error))
         except NoAnswerError as error:
             return Outcome(OutcomeKind.AMBIGUOUS, error.reason, f"{error}; it may have started a run")
-        return outcome_of(reply.answer, dispatch.repository, self._now(), renewed=reply.renewed)
+        return self._outcome(reply, dispatch.repository)
 
     def find_run(self, dispatch: Dispatch, since: datetime) -> RunSearch:
         """Look for a run, started after ``since``, whose name shows the dispatch's key."""
@@ -133,12 +142,24 @@ class GitHub:
         token = self._credentials.token(repository, permissions)
         answer = self._exchange.send(request, token)
         if answer.status != HTTPStatus.UNAUTHORIZED:
-            return _Reply(answer, renewed=False)
+            return _Reply(answer)
+        wait = self._credentials.patience(token)
+        if wait is not None:
+            return _Reply(answer, too_new=wait)
         self._credentials.forget(token)
         another = self._credentials.token(repository, permissions)
         if another == token:
-            return _Reply(answer, renewed=False)
+            return _Reply(answer)
         return _Reply(self._exchange.send(request, another), renewed=True)
+
+    def _outcome(self, reply: _Reply, repository: str) -> Outcome:
+        if reply.too_new is not None:
+            return token_too_new(reply.answer, reply.too_new)
+        now, answer = self._now(), reply.answer
+        outcome = outcome_of(answer, repository, now, renewed=reply.renewed, refusals=self._refusals)
+        untold = answer.throttled and wait_told(answer.headers, now) is None
+        self._refusals = self._refusals + 1 if untold else 0
+        return outcome
 
     def _repository_url(self, repository: str) -> str:
         return f"{self._api_url}/repos/{quote(repository)}"

@@ -27,6 +27,8 @@ _ISSUED_BEFORE = timedelta(seconds=60)  # GitHub's advice: its clock may be behi
 _JWT_LIVES = timedelta(minutes=9)  # GitHub takes ten at most.
 _RENEW_BEFORE = timedelta(minutes=5)
 _SMALLEST_KEY = 2048
+_NEW_FOR = timedelta(seconds=5)
+_FIRST_PATIENCE, _PATIENCE = timedelta(seconds=1), timedelta(seconds=2)
 
 
 def load_private_key(pem: str) -> RSAPrivateKey:
@@ -68,6 +70,7 @@ class _Installation:
 @dataclass(frozen=True, repr=False)
 class _Minted:
     token: str
+    minted_at: datetime
     good_until: datetime
 
 
@@ -121,6 +124,18 @@ class AppCredentials:
                     self._minted[wanted] = minted
             return minted.token
 
+    def patience(self, token: str) -> timedelta | None:
+        """Return how long to wait with a refused token that is only seconds old; None when it is not.
+
+        A new one takes a moment until every server of GitHub's knows it: minting another would not help.
+        """
+        with self._lock:
+            minted = next((each for each in self._minted.values() if each.token == token), None)
+        age = _NEW_FOR if minted is None else abs(self._now() - minted.minted_at)
+        if age >= _NEW_FOR:
+            return None
+        return _FIRST_PATIENCE if age < _FIRST_PATIENCE else _PATIENCE
+
     def forget(self, token: str) -> None:
         """Mint anew when this token is asked for again."""
         with self._lock:
@@ -171,7 +186,7 @@ class AppCredentials:
                 "app-token", "GitHub's answer holds no token; it will be asked again"
             )
         lives = expires - (http_date(answer.headers.get("date")) or self._now())  # By its clock, not by ours.
-        return _Minted(token, self._now() + lives - _RENEW_BEFORE)
+        return _Minted(token, self._now(), self._now() + lives - _RENEW_BEFORE)
 
     def _as_app(self, method: str, path: str, body: bytes | None = None) -> Answer:
         """Ask as the App; when GitHub finds our clock wrong, take its time and ask once more."""

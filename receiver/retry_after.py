@@ -10,6 +10,8 @@ from email.utils import parsedate_to_datetime
 
 from receiver.retry import THROTTLE_DEFAULT, THROTTLE_LONGEST, THROTTLE_SHORTEST
 
+_MOST_DOUBLINGS = 10  # More would be over the longest wait by far.
+
 
 def parse(text: str | None, now: datetime) -> timedelta | None:
     """Read ``Retry-After``: seconds (a fraction rounds up) or an HTTP date.
@@ -33,11 +35,21 @@ def http_date(text: str | None) -> datetime | None:
     return date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
 
 
-def wait_asked(headers: Mapping[str, str], now: datetime) -> timedelta:
-    """Return how long to wait: ``Retry-After``, else to the reset of a limit used up, else a minute.
+def wait_asked(headers: Mapping[str, str], now: datetime, *, refusals: int = 0) -> timedelta:
+    """Return how long to wait: as told, else a minute, doubled for each of the ``refusals`` before.
 
-    This is the rule in GitHub's documentation.  ``headers`` are found by their lower-case names;
-    GitHub's own clock (``Date``) counts where it is told.
+    This is the rule in GitHub's documentation.
+    """
+    told = wait_told(headers, now)
+    if told is not None:
+        return told
+    return min(THROTTLE_DEFAULT * (1 << min(refusals, _MOST_DOUBLINGS)), THROTTLE_LONGEST)
+
+
+def wait_told(headers: Mapping[str, str], now: datetime) -> timedelta | None:
+    """Return what is asked for: ``Retry-After``, else to the reset of a limit used up; None if nothing.
+
+    ``headers`` are found by their lower-case names; GitHub's own clock (``Date``) counts where it is told.
     """
     there = http_date(headers.get("date")) or now
     asked = parse(headers.get("retry-after"), there)
@@ -46,7 +58,7 @@ def wait_asked(headers: Mapping[str, str], now: datetime) -> timedelta:
     reset = headers.get("x-ratelimit-reset", "")
     if used_up(headers) and re.fullmatch(r"[0-9]{1,18}", reset, re.ASCII):
         return _clamped(math.ceil(int(reset) - there.timestamp()))
-    return THROTTLE_DEFAULT
+    return None
 
 
 def used_up(headers: Mapping[str, str]) -> bool:

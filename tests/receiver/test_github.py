@@ -777,6 +777,9 @@ class Renewing:
         """Return the token that has not been refused."""
         return self._tokens[0]
 
+    def patience(self, token: str) -> None:
+        """None of them is new."""
+
     def forget(self, token: str) -> None:
         """Go on to the next."""
         self._tokens.remove(token)
@@ -788,6 +791,9 @@ class Lacking:
     def token(self, repository: str, permissions: Mapping[str, str]) -> str:  # noqa: ARG002 - the Protocol's
         """Say why there is none."""
         raise CredentialsError.refused("app-suspended", "suspended", 403)
+
+    def patience(self, token: str) -> None:
+        """Nothing to wait for."""
 
     def forget(self, token: str) -> None:
         """Nothing to forget."""

@@ -207,6 +207,7 @@ class TestToken:
         client = GitHub(github.url, credentials, now=clock)
         client.send(a_dispatch())
         github.revoke_token(credentials.token(REPOSITORY, TO_DISPATCH))
+        clock.move(seconds=5)
 
         assert client.send(a_dispatch()).kind is OutcomeKind.SENT
         assert len(github.dispatches) == 2
@@ -216,13 +217,36 @@ class TestToken:
         self, github: GitHubStandIn, credentials: AppCredentials, clock: Clock
     ) -> None:
         """
-        When the new one is refused as well, it is tried again later, not slept for here.
+        Refused within its first seconds, the same token is tried after one second, two and two more; only
+        then another is minted, once.  Nothing sleeps here.
         """
+        github.faults.add(DISPATCHES, times=4, status=401, body={"message": "Bad credentials"})
+        client, waits = GitHub(github.url, credentials, now=clock), []
+
+        while (outcome := client.send(a_dispatch())).kind is OutcomeKind.THROTTLED:
+            assert outcome.reason == "fresh-token-refused"
+            assert outcome.wait is not None
+            waits.append(outcome.wait.total_seconds())
+            clock.time += outcome.wait
+
+        assert waits == [1, 2, 2]
+        assert outcome.kind is OutcomeKind.SENT
+        assert len(minted(github)) == 2
+
+    def test_a_new_token_that_stays_refused(
+        self, github: GitHubStandIn, credentials: AppCredentials, clock: Clock
+    ) -> None:
+        """
+        When another one, minted in its place, is refused as well, the attempt is over.
+        """
+        credentials.token(REPOSITORY, TO_DISPATCH)
+        clock.move(seconds=5)
         github.faults.add(DISPATCHES, times=2, status=401, body={"message": "Bad credentials"})
 
         outcome = GitHub(github.url, credentials, now=clock).send(a_dispatch())
 
         assert (outcome.kind, outcome.reason) == (OutcomeKind.RETRY, "fresh-token-refused")
+        assert len(minted(github)) == 2
 
     @pytest.mark.parametrize("form", ["ghs_16C7e42F292c6912E7710c838347Ae178B4a", "v9." + "x.y-z_" * 300])
     def test_its_form_is_its_own_affair(
