@@ -22,6 +22,7 @@ T = TypeVar("T")
 Work = Callable[[Connection], T]
 
 BUSY_SECONDS = 5.0  # How long SQLite waits for another process's lock; ours takes none for that long.
+IDLE_MILLISECONDS = 10_000  # In the middle of a transaction, which takes us some milliseconds.
 GROUP = 50
 QUEUE = 1_000
 
@@ -277,18 +278,44 @@ def sqlite_engine(path: Path, *, writes: bool) -> Engine:
 
 
 def postgresql_engine(url: URL) -> Engine:
-    """Return an engine whose pool notices that the server was away, and that it is back."""
+    """Return an engine whose pool notices that the server was away, and that it is back.
+
+    Nobody waits for another's lock for longer than on SQLite; a process that was frozen in the middle of a
+    transaction loses it.
+    """
     try:
-        return create_engine(
+        engine = create_engine(
             url,
             hide_parameters=True,
             pool_pre_ping=True,
             pool_size=16,
             max_overflow=16,
             pool_timeout=BUSY_SECONDS,
-            connect_args={"connect_timeout": int(BUSY_SECONDS)},
+            connect_args=reach_postgresql(url),
         )
     except ModuleNotFoundError as error:
         raise LedgerError(
             "PostgreSQL needs its driver: pip install 'wandb-handoff[receiver,postgres]'"
         ) from error
+    event.listen(engine, "connect", _limit_waits)
+    return engine
+
+
+def reach_postgresql(url: URL) -> dict[str, str | int]:
+    """Return how to connect so that a server that is gone is noticed; the URL may say otherwise."""
+    ours: dict[str, str | int] = {
+        "application_name": "handoff",
+        "connect_timeout": int(BUSY_SECONDS),
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,  # Milliseconds.
+    }
+    return {name: value for name, value in ours.items() if name not in url.query}
+
+
+def _limit_waits(connection: Any, _record: object) -> None:
+    connection.autocommit = True
+    connection.execute(f"SET lock_timeout = {int(BUSY_SECONDS * 1000)}")
+    connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_MILLISECONDS}")
+    connection.autocommit = False
