@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, update
 from sqlalchemy.exc import IntegrityError
 
-from receiver import accepts, claims, records, retention, schema
+from receiver import accepts, claims, notices, records, retention, schema
 from receiver.claims import Candidate
 from receiver.delivery import Delivery, DeliveryRecord, Rejection
 from receiver.dispatch import Claim, Dispatch, Outcome
@@ -50,6 +51,9 @@ class Ledger:
         self._writes = writes
         self._claiming = threading.Lock()
         self._wakes: list[Callable[[], None]] = []
+        self._listener: notices.Listener | None = None
+        self._us = uuid.uuid4().hex
+        self._notify = partial(notices.notify, self._us)
         self._traces: deque[Rejection] = deque(maxlen=accepts.REJECTIONS_KEPT)
 
     @classmethod
@@ -92,6 +96,8 @@ class Ledger:
 
     def close(self) -> None:
         """Finish what was handed in and let go of the database."""
+        if self._listener is not None:
+            self._listener.close()
         self._writes.close()
         self._reads.dispose()
 
@@ -113,7 +119,7 @@ class Ledger:
         """
         self._writes.run(partial(accepts.insert_delivery, delivery, planned))
         if planned:
-            self._wake()
+            self._tell()
 
     def note_rejection(self, rejection: Rejection) -> None:
         """Keep the trace of what was not taken, soon, if it can be: never waits, never raises."""
@@ -123,6 +129,16 @@ class Ledger:
     def subscribe(self, wake: Callable[[], None]) -> None:
         """Have ``wake`` called whenever this process has accepted something to send."""
         self._wakes.append(wake)
+
+    def listen(self) -> None:
+        """From now on be woken by what other processes accept too, within milliseconds; once is enough."""
+        if not self.one_process and self._listener is None:
+            self._listener = notices.Listener(self._reads.url, self._us, self._wake)
+
+    @property
+    def hears_all(self) -> bool:
+        """Whether whoever subscribed is woken by all that is accepted; where not, it has to look often."""
+        return self.one_process or (self._listener is not None and self._listener.listening)
 
     def check_writable(self) -> None:
         """Write and sync, for real; raise LedgerError where that fails."""
@@ -169,7 +185,7 @@ class Ledger:
         For a process that has the ledger to itself, at its start: what a dead one held is free at once.
         """
         released = self._writes.run(claims.release_leases)
-        self._wake()
+        self._tell()
         return released
 
     def next_due(self) -> datetime | None:
@@ -222,6 +238,12 @@ class Ledger:
 
     def _keep_traces(self, connection: Connection) -> None:
         accepts.keep_traces(self._traces, connection)
+
+    def _tell(self) -> None:
+        """Wake whoever sends here, and in other processes; who waits is never held up by it."""
+        self._wake()
+        if not self.one_process:
+            self._writes.submit(self._notify)
 
     def _wake(self) -> None:
         for wake in self._wakes:
