@@ -21,7 +21,7 @@ LEASE = timedelta(seconds=60)
 # No wait is longer: the clock on the wall may jump while we wait by the one that cannot.
 LONGEST_WAIT = timedelta(seconds=10)
 SHORTEST_WAIT = timedelta(milliseconds=10)
-# Where other processes accept too, nobody wakes us for theirs.
+# Where other processes accept too, and nobody wakes us for theirs just now.
 POLL = timedelta(seconds=1)
 BACKOFF = (0.1, 0.5, 2.0, 5.0)  # Seconds, while the ledger is away.
 STALLED_AFTER = 180.0  # Seconds without a turn; a send has its own deadlines, well below.
@@ -44,7 +44,10 @@ class Destination(Protocol):
 class Claims(Protocol):
     """The ledger, as far as it is needed here."""
 
-    one_process: bool
+    @property
+    def hears_all(self) -> bool:
+        """Whether we are woken by all that is accepted, in other processes too."""
+        ...
 
     def claim(self, now: datetime, lease: timedelta) -> Claim | None:
         """Take what may go now."""
@@ -142,7 +145,7 @@ class Dispatcher:
         self._jitter = jitter
         self._monotonic = monotonic
         self._lease = lease
-        self._longest_wait = LONGEST_WAIT if ledger.one_process else POLL
+        self._longest_wait = LONGEST_WAIT
         self._changed = threading.Condition()
         self._wakes = 0
         self._stopping = threading.Event()
@@ -259,7 +262,8 @@ class Dispatcher:
     def _wait(self, seen: int) -> None:
         """Wait until something is due, or for news since ``seen``."""
         due = self._ledger.next_due()
-        wait = self._longest_wait if due is None else min(due - self._now(), self._longest_wait)
+        longest = self._longest_wait if self._ledger.hears_all else POLL
+        wait = longest if due is None else min(due - self._now(), longest)
         with self._changed:
             self._changed.wait_for(
                 lambda: self._wakes != seen or self._stopping.is_set(),
