@@ -69,6 +69,7 @@ class Service:
             alone = _take_lock(settings.database_url, parts)
             ledger = Ledger.open(settings.database_url)
             parts.callback(ledger.close)
+            ledger.listen()
             if alone:
                 ledger.release_leases()  # Whoever held them has ended: the lock says so.
             dispatcher = None
