@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -455,6 +455,15 @@ def test_the_first_failure_stops_the_rest_at_once(wandb: WandbStandIn, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture
+def heeding_ctrl_c() -> Iterator[None]:
+    """What a shell starts in the background ignores SIGINT, and Python leaves it so: not here."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeding_ctrl_c")
 def test_ctrl_c_ends_a_download_that_hangs(wandb: WandbStandIn, tmp_path: Path) -> None:
     """
     The signal reaches the main thread, which wakes the others and cleans up.
