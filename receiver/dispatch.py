@@ -17,6 +17,7 @@ class Dispatch:
         key: The idempotency key.  The same promotion has the same key at the same destination, however
             often it is sent; it travels in ``client_payload.handoff.key``.
         lane: What must go out in order: destination and collection.
+        overtakes: Whether an earlier one of the same lane and slot that waits for a retry gives way to it.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Dispatch:
     key: str
     lane: str
     accepted_at: datetime
+    overtakes: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,10 @@ class Outcome:
 class RunSearch:
     """What a look for the run of a dispatch found.
 
-    Neither set: the look was taken, and no run shows the key.  ``why_not``: the look could not be taken.
+    Nothing set: the look was taken, and no run shows the key.  ``why_not``: the look could not be taken;
+    ``not_now`` is what came of it where time may cure that.
     """
 
     url: str | None = None
     why_not: str | None = None
+    not_now: Outcome | None = None

@@ -24,6 +24,8 @@ SHORTEST_WAIT = timedelta(milliseconds=10)
 # Where other processes accept too, and nobody wakes us for theirs just now.
 POLL = timedelta(seconds=1)
 BACKOFF = (0.1, 0.5, 2.0, 5.0)  # Seconds, while the ledger is away.
+# Where GitHub fails, the look for a run does too: only after so long is one sent again without it.
+LOOK_FOR = timedelta(hours=1)
 STALLED_AFTER = 180.0  # Seconds without a turn; a send has its own deadlines, well below.
 
 _log = logging.getLogger(__name__)
@@ -85,6 +87,8 @@ def deliver(claim: Claim, claims: Claims, destination: Destination) -> tuple[Out
     search = _look(destination, claim.dispatch, claim.unanswered)
     if search.url is not None:
         return _found(search.url), False
+    if search.not_now is not None and claim.begun_at < claim.unanswered + LOOK_FOR:
+        return search.not_now, False
     if not may_resend(claim.doubts):
         return _not_again(claim, search), False
     claims.mark_possibly_duplicated(claim)  # Before, not after: we may not live to say so.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -108,7 +108,8 @@ class GitHub:
             try:
                 runs = self._runs(dispatch.repository, since, page)
             except (CredentialsError, NotSentError, NoAnswerError, _UnreadableError) as error:
-                return RunSearch(why_not=f"the runs of {dispatch.repository} could not be read: {error}")
+                why_not = f"the runs of {dispatch.repository} could not be read: {error}"
+                return RunSearch(why_not=why_not, not_now=_not_now(error))
             for run in runs:
                 if shows_key(str(run.get("display_title"))):
                     return RunSearch(url=str(run.get("html_url")))
@@ -126,10 +127,12 @@ class GitHub:
         }
         url = f"{self._repository_url(repository)}/actions/runs?{urlencode(query)}"
         request = Request("GET", url, largest=_LARGEST_RUNS)
-        answer = self._ask(request, repository, TO_READ_RUNS).answer
+        reply = self._ask(request, repository, TO_READ_RUNS)
+        answer = reply.answer
         if answer.status != HTTPStatus.OK:
+            said = f"GitHub said {answer.status} {answer.words}".strip()
             raise _UnreadableError(
-                f"GitHub said {answer.status} {answer.words}; it takes the permission actions=read".strip()
+                f"{said}; it takes the permission actions=read", self._outcome(reply, repository)
             )
         document = answer.document
         runs = document.get("workflow_runs") if isinstance(document, dict) else None
@@ -166,7 +169,23 @@ class GitHub:
 
 
 class _UnreadableError(Exception):
-    """The runs could not be read."""
+    """The runs could not be read; ``outcome`` is what a dispatch would come to with this answer."""
+
+    def __init__(self, words: str, outcome: Outcome | None = None) -> None:
+        super().__init__(words)
+        self.outcome = outcome
+
+
+def _not_now(error: CredentialsError | NotSentError | NoAnswerError | _UnreadableError) -> Outcome | None:
+    """Return what a look that failed comes to, where time may cure it."""
+    detail = f"the look for its run: {error}"
+    if isinstance(error, (NotSentError, NoAnswerError)):
+        return Outcome(OutcomeKind.RETRY, error.reason, detail)
+    outcome = error.outcome
+    if outcome is None or outcome.kind in {OutcomeKind.SENT, OutcomeKind.REFUSED}:
+        return None
+    kind = OutcomeKind.RETRY if outcome.kind is OutcomeKind.AMBIGUOUS else outcome.kind
+    return replace(outcome, kind=kind, detail=detail)
 
 
 def _body(dispatch: Dispatch) -> bytes:

@@ -869,22 +869,29 @@ class TestFindRun:
         assert "actions=read" in found.why_not
 
     @pytest.mark.parametrize(
-        "fault",
+        ("fault", "not_now"),
         [
-            pytest.param({"status": 404}, id="404"),
-            pytest.param({"status": 422}, id="422"),
-            pytest.param({"status": 500}, id="500"),
-            pytest.param({"status": 200, "body": b"{"}, id="no JSON"),
-            pytest.param({"status": 200, "body": {"workflow_runs": [1]}}, id="no runs"),
-            pytest.param({"status": 200, "body": []}, id="no object"),
-            pytest.param({"reset_before": True}, id="reset"),
+            pytest.param({"status": 404}, None, id="404"),
+            pytest.param({"status": 422}, None, id="422"),
+            pytest.param({"status": 204}, None, id="204"),
+            pytest.param({"status": 500}, OutcomeKind.RETRY, id="500"),
+            pytest.param({"status": 429}, OutcomeKind.THROTTLED, id="429"),
+            pytest.param({"status": 200, "body": b"{"}, None, id="no JSON"),
+            pytest.param({"status": 200, "body": {"workflow_runs": [1]}}, None, id="no runs"),
+            pytest.param({"status": 200, "body": []}, None, id="no object"),
+            pytest.param({"reset_before": True}, OutcomeKind.RETRY, id="reset"),
         ],
     )
     def test_a_look_that_fails(
-        self, github: GitHubStandIn, client: GitHub, clock: Clock, fault: dict[str, Any]
+        self,
+        github: GitHubStandIn,
+        client: GitHub,
+        clock: Clock,
+        fault: dict[str, Any],
+        not_now: OutcomeKind | None,
     ) -> None:
         """
-        Whatever goes wrong, the answer is that the look could not be taken.
+        Whatever goes wrong, the look could not be taken; what time may cure is told apart, and is no doubt.
         """
         github.faults.add("GET *", **fault)
 
@@ -892,6 +899,18 @@ class TestFindRun:
 
         assert found.url is None
         assert found.why_not is not None
+        assert (found.not_now.kind if found.not_now else None) is not_now
+
+    def test_nobody_there_to_look_at(self, github: GitHubStandIn, client: GitHub, clock: Clock) -> None:
+        """
+        Without a connection the look is for later.
+        """
+        github.stop()
+
+        found = client.find_run(a_dispatch(), clock())
+
+        assert found.not_now is not None
+        assert (found.not_now.kind, found.not_now.reason) == (OutcomeKind.RETRY, "unreachable")
 
     def test_what_is_asked(self, github: GitHubStandIn, client: GitHub, clock: Clock) -> None:
         """
