@@ -73,15 +73,15 @@ def clean_environ() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def serving(
+def started(
     environ: Mapping[str, str],
     folder: Path,
     *arguments: str,
     program: Sequence[str] = ("-m", "receiver"),
 ) -> Iterator[Served]:
-    """`handoff serve` on a port that the kernel chooses, ready; stopped at the end."""
+    """A command of ours that runs until it is told to stop; told so at the end."""
     process = subprocess.Popen(
-        [sys.executable, *program, "serve", "--bind", "127.0.0.1:0", *arguments],
+        [sys.executable, *program, *arguments],
         env={**clean_environ(), **environ},
         cwd=folder,
         stdin=subprocess.DEVNULL,
@@ -93,7 +93,6 @@ def serving(
     reader = threading.Thread(target=served.read_log)
     reader.start()
     try:
-        served.wait_until_ready()
         yield served
     finally:
         if process.poll() is None:
@@ -101,3 +100,25 @@ def serving(
         reader.join()
         assert process.stdout is not None
         process.stdout.close()
+
+
+@contextlib.contextmanager
+def serving(
+    environ: Mapping[str, str],
+    folder: Path,
+    *arguments: str,
+    program: Sequence[str] = ("-m", "receiver"),
+) -> Iterator[Served]:
+    """`handoff serve` on a port that the kernel chooses, ready; stopped at the end."""
+    everything = ("serve", "--bind", "127.0.0.1:0", *arguments)
+    with started(environ, folder, *everything, program=program) as served:
+        served.wait_until_ready()
+        yield served
+
+
+@contextlib.contextmanager
+def dispatching(environ: Mapping[str, str], folder: Path, *arguments: str) -> Iterator[Served]:
+    """`handoff dispatch`, at work; stopped at the end."""
+    with started(environ, folder, "dispatch", *arguments) as alone:
+        alone.wait_for_log("dispatching, up to")
+        yield alone
