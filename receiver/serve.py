@@ -1,10 +1,8 @@
-"""gunicorn, told what we need: checked before it listens, threads in a worker, drained at its end."""
+"""gunicorn, told what we need: checked before it listens, never held up by a client, drained at its end."""
 
 from __future__ import annotations
 
 import logging
-import socket
-import struct
 import sys
 from typing import Any
 
@@ -15,9 +13,9 @@ from receiver.errors import ReceiverError, SettingsError
 from receiver.ledger import Ledger
 from receiver.log import log_to_stderr
 from receiver.settings import Settings
+from receiver.worker import CONNECTIONS
 
 GRACE = 30
-SILENCE = 10  # Seconds; a client that stalls in the middle of a request must not keep a thread for ever.
 _WORKER_BOOT_ERROR = 3  # gunicorn's: the master ends instead of trying for ever.
 _ONE_WORKER = (
     "--workers: got {}; on SQLite one worker process works, with threads (--threads). "
@@ -43,16 +41,9 @@ def serve(settings: Settings, *, bind: str, workers: int, threads: int, dispatch
     log_to_stderr()
     if sqlite and not dispatch:
         _log.warning(_NOTHING_SENT)
-    logging.getLogger("gunicorn.error").addFilter(_NoTraceOfSilence())
     Ledger.open(settings.database_url).close()
     options = {**_OPTIONS, "bind": bind, "workers": workers, "threads": threads}
     _Gunicorn(settings, options, dispatch=dispatch).run()
-
-
-def _when_ready(server: Any) -> None:
-    """Have the kernel end a read from a silent client; connections inherit it from the listener."""
-    for listener in server.LISTENERS:
-        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", SILENCE, 0))
 
 
 def _worker_exit(_server: object, worker: Any) -> None:
@@ -61,14 +52,14 @@ def _worker_exit(_server: object, worker: Any) -> None:
 
 
 _OPTIONS = {
-    "worker_class": "gthread",
-    "when_ready": _when_ready,
+    "worker_class": "receiver.worker.Worker",
+    "worker_connections": CONNECTIONS,
     "worker_exit": _worker_exit,
     "proc_name": "handoff",
     "timeout": 60,  # For a worker that no longer answers its master.
     "graceful_timeout": GRACE,
     "keepalive": 5,
-    "backlog": 512,
+    "backlog": 4096,
     "limit_request_line": 4094,
     "limit_request_fields": 64,
     "limit_request_field_size": 8190,
@@ -100,18 +91,3 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]  # As above.
         except ReceiverError as error:
             _log.error("%s", error)  # For a person: where it was raised tells nothing.
             sys.exit(_WORKER_BOOT_ERROR)
-
-
-class _NoTraceOfSilence(logging.Filter):
-    """A line in the place of gunicorn's traceback for each client that stalls."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Change that one record; let all pass."""
-        if record.exc_info and isinstance(record.exc_info[1], BlockingIOError):
-            record.msg, record.args, record.exc_info = "a client fell silent in a request; closed", (), None
-        return True
-
-
-def _log_to_stderr() -> None:
-    logging.getLogger("gunicorn.error").addFilter(_NoTraceOfSilence())
-    log_to_stderr()

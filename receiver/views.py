@@ -17,6 +17,8 @@ from receiver.intake import Accepted, Intake, Trial, Webhook
 
 WEBHOOK_PATH = "/webhooks/wandb"
 RETRY_AFTER = 30
+MAX_BODY = "HANDOFF_MAX_BODY"  # In the application's config.
+TOO_LARGE = "handoff.body_too_large"  # In the environ, by the worker: it did not read all of the body.
 _LONGEST_LOGGED = 100
 
 _log = logging.getLogger(__name__)
@@ -35,7 +37,7 @@ class UnsupportedEncodingError(RejectedError):
 def web_app(intake: Intake, checks: Mapping[str, Check], *, max_body: int) -> Flask:
     """The WSGI application around one intake; ``checks`` are what /readyz tells of."""
     app = Flask(__name__, static_folder=None)
-    app.config["HANDOFF_MAX_BODY"] = max_body
+    app.config[MAX_BODY] = max_body
     app.config["MAX_CONTENT_LENGTH"] = max_body + 1  # Werkzeug cuts a chunked body there: one too many tells.
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.json.sort_keys = False  # type: ignore[attr-defined]  # The default provider has it.
@@ -107,11 +109,12 @@ def _body() -> bytes:
     """The raw bytes: re-written JSON has another signature.  The type that they claim is not looked at."""
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise UnsupportedEncodingError("Content-Encoding: want none, the body as it was signed.")
-    limit: int = current_app.config["HANDOFF_MAX_BODY"]
+    limit: int = current_app.config[MAX_BODY]
     if (request.content_length or 0) > limit:
         raise BodyTooLargeError(f"The body: want at most {limit} bytes, got {request.content_length}.")
-    body = request.get_data(cache=False)
-    if len(body) > limit:
+    too_large = request.environ.get(TOO_LARGE, False)
+    body = b"" if too_large else request.get_data(cache=False)
+    if too_large or len(body) > limit:
         raise BodyTooLargeError(f"The body: want at most {limit} bytes, got more.")
     return body
 
