@@ -20,8 +20,9 @@ from sqlalchemy import (
 )
 
 from receiver.delivery import DispatchState
-from receiver.dispatch import Claim, Dispatch, Outcome, OutcomeKind
+from receiver.dispatch import Claim, Outcome, OutcomeKind
 from receiver.errors import LostLeaseError
+from receiver.records import dispatch_of
 from receiver.retry import Decision, Sent, Wait
 from receiver.schema import attempts, dispatches
 
@@ -45,7 +46,10 @@ def _claimable() -> tuple[ColumnElement[bool], ...]:
     """Open, the first of its lane, and its repository free."""
     earlier, other = dispatches.alias("earlier"), dispatches.alias("other")
     in_line = exists().where(
-        earlier.c.lane == dispatches.c.lane, earlier.c.seq < dispatches.c.seq, earlier.c.ended_at.is_(None)
+        earlier.c.repository == dispatches.c.repository,
+        earlier.c.lane == dispatches.c.lane,
+        earlier.c.seq < dispatches.c.seq,
+        earlier.c.ended_at.is_(None),
     )
     busy = exists().where(
         other.c.repository == dispatches.c.repository,
@@ -136,16 +140,7 @@ def _close_unanswered(row: Row[Any], now: datetime, connection: Connection) -> d
 
 def _claim(row: Row[Any], taken: Mapping[str, Any], now: datetime) -> Claim:
     return Claim(
-        dispatch=Dispatch(
-            id=row.id,
-            delivery_id=row.delivery_id,
-            repository=row.repository,
-            event_type=row.event_type,
-            client_payload=row.client_payload,
-            key=row.key,
-            lane=row.lane,
-            accepted_at=row.accepted_at,
-        ),
+        dispatch=dispatch_of(row),
         fence=taken["fence"],
         attempt=taken["attempts_begun"],
         begun_at=now,

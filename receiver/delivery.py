@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from receiver.dispatch import Dispatch
 from receiver.event import RegistryEvent
 
 
@@ -36,6 +37,21 @@ class Delivery:
 
 
 @dataclass(frozen=True)
+class Receipt:
+    """What the ledger answers to a delivery: what it keeps of it, on disk.
+
+    Attributes:
+        delivery_id: Of the delivery that is kept: this one, or the first one that this one repeats.
+        duplicate: It repeats that one; nothing else was kept, nothing more will be sent.
+    """
+
+    delivery_id: str
+    duplicate: bool
+    first_received_at: datetime
+    dispatches: tuple[Dispatch, ...]
+
+
+@dataclass(frozen=True)
 class Rejection:
     """The trace of a webhook that was not taken: never its body."""
 
@@ -53,6 +69,7 @@ class DispatchState(Enum):
     SENDING = "sending"
     SENT = "sent"
     DEAD = "dead"
+    SUPERSEDED = "superseded"
 
 
 @dataclass(frozen=True)
@@ -75,6 +92,7 @@ class DispatchRecord:
     Attributes:
         attempts_used: Tries that count; a wait that a rate limit asked for does not.
         possibly_duplicated: An earlier try got no answer and no run of it was found; it was sent again.
+        redeliveries: How often a person had it sent anew.
     """
 
     id: str
@@ -90,11 +108,16 @@ class DispatchRecord:
     detail: str | None
     run_url: str | None
     attempts: Sequence[AttemptRecord]
+    redeliveries: int = 0
 
 
 @dataclass(frozen=True)
 class DeliveryRecord:
-    """One delivery with all that came of it, as the ledger has it."""
+    """One delivery with all that came of it, as the ledger has it.
+
+    Attributes:
+        repeats: How often the same was told again, and changed nothing.
+    """
 
     id: str
     source: str
@@ -105,3 +128,5 @@ class DeliveryRecord:
     event: str | None
     fields: Mapping[str, str]
     dispatches: Sequence[DispatchRecord]
+    repeats: int = 0
+    last_repeat_at: datetime | None = None

@@ -18,8 +18,9 @@ from sqlalchemy import Connection, Engine, update
 from sqlalchemy.exc import IntegrityError
 
 from receiver import accepts, claims, notices, records, retention, schema
+from receiver.accepts import DUPLICATE_WINDOW
 from receiver.claims import Candidate
-from receiver.delivery import Delivery, DeliveryRecord, Rejection
+from receiver.delivery import Delivery, DeliveryRecord, Receipt, Rejection
 from receiver.dispatch import Claim, Dispatch, Outcome
 from receiver.errors import LedgerError, ReceiverError
 from receiver.retention import Rest, no_rest
@@ -111,15 +112,21 @@ class Ledger:
 
     # --- the way in
 
-    def accept(self, delivery: Delivery, planned: Sequence[Dispatch]) -> None:
+    def accept(
+        self, delivery: Delivery, planned: Sequence[Dispatch], *, window: timedelta = DUPLICATE_WINDOW
+    ) -> Receipt:
         """Keep a delivery and what is to be sent for it; once this returns they are on disk.
+
+        Where it repeats the latest of its slot within ``window``, that one's receipt comes back; none does
+        with a window of zero.
 
         Raises:
             LedgerError: Nothing of it was kept.
         """
-        self._writes.run(partial(accepts.insert_delivery, delivery, planned))
-        if planned:
+        receipt = self._writes.run(partial(accepts.accept, delivery, planned, window))
+        if receipt.dispatches and not receipt.duplicate:
             self._tell()
+        return receipt
 
     def note_rejection(self, rejection: Rejection) -> None:
         """Keep the trace of what was not taken, soon, if it can be: never waits, never raises."""

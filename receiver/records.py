@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Row, select
 
 from receiver.delivery import AttemptRecord, DeliveryRecord, DispatchRecord, DispatchState, Rejection
+from receiver.dispatch import Dispatch
 from receiver.errors import LedgerError
 from receiver.schema import attempts, deliveries, dispatches, rejections
 
@@ -49,6 +50,21 @@ def newest_rejections(connection: Connection, limit: int) -> list[Rejection]:
         Rejection(row.at, row.source, row.address, row.reason, row.status)
         for row in connection.execute(query)
     ]
+
+
+def dispatch_of(row: Row[Any]) -> Dispatch:
+    """Return the message itself, as it was accepted."""
+    return Dispatch(
+        id=row.id,
+        delivery_id=row.delivery_id,
+        repository=row.repository,
+        event_type=row.event_type,
+        client_payload=row.client_payload,
+        key=row.key,
+        lane=row.lane,
+        accepted_at=row.accepted_at,
+        overtakes=row.overtakes,
+    )
 
 
 def _delivery_records(connection: Connection, rows: Sequence[Row[Any]]) -> list[DeliveryRecord]:
@@ -98,6 +114,7 @@ def _dispatch_record(row: Row[Any], tried: Sequence[AttemptRecord]) -> DispatchR
         detail=row.detail,
         run_url=row.run_url,
         attempts=tried,
+        redeliveries=row.redeliveries,
     )
 
 
@@ -112,4 +129,6 @@ def _delivery_record(row: Row[Any], planned: Sequence[DispatchRecord]) -> Delive
         event=row.event,
         fields=row.fields,
         dispatches=planned,
+        repeats=row.repeats,
+        last_repeat_at=row.last_repeat_at,
     )

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     insert,
     inspect,
     select,
@@ -31,12 +32,9 @@ from sqlalchemy.types import TypeDecorator
 
 from receiver.errors import LedgerSchemaError
 
-VERSION = 1
+VERSION = 2
 
 Step = Callable[[Connection], None]
-
-# From a version to the next.  A ledger that is new gets the tables below at once and takes no step.
-STEPS: Mapping[int, Step] = {}
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
@@ -121,8 +119,10 @@ deliveries = Table(
     Column("fields", JsonText, nullable=False),
     Column("slot", AnyText, nullable=False),
     Column("fingerprint", AnyText, nullable=False),
+    # How often the same was told again while it was the latest of its slot, and when last.
+    Column("repeats", Integer, nullable=False, server_default="0"),
+    Column("last_repeat_at", UtcTime),
     Index("deliveries_by_slot", "slot", "seq"),
-    Index("deliveries_by_fingerprint", "fingerprint", "seq"),
     sqlite_autoincrement=True,  # A pruned delivery's number is not given again.
 )
 
@@ -153,6 +153,13 @@ dispatches = Table(
     Column("reason", AnyText),
     Column("detail", AnyText),
     Column("run_url", AnyText),
+    # Whether it may go before an earlier one of its slot that waits for a retry.
+    Column("overtakes", Boolean, nullable=False, server_default=false()),
+    # Claimants in a row that ended, or stalled, before they recorded an end.
+    Column("crashes", Integer, nullable=False, server_default="0"),
+    # How often a person had it sent anew, and when last.
+    Column("redeliveries", Integer, nullable=False, server_default="0"),
+    Column("redelivered_at", UtcTime),
     UniqueConstraint("repository", "key"),
     sqlite_autoincrement=True,
 )
@@ -160,8 +167,15 @@ dispatches = Table(
 # Whatever has ended is outside these: a claim costs the same beside a thousand ended ones or a million.
 _OPEN = dispatches.c.ended_at.is_(None)
 _SENDING = text("state = 'sending'")
+_DEAD = text("state = 'dead'")
 Index("dispatches_due", dispatches.c.due_at, dispatches.c.seq, sqlite_where=_OPEN, postgresql_where=_OPEN)
-Index("dispatches_lane", dispatches.c.lane, dispatches.c.seq, sqlite_where=_OPEN, postgresql_where=_OPEN)
+Index(
+    "dispatches_in_line",
+    *(dispatches.c.repository, dispatches.c.lane, dispatches.c.seq),
+    sqlite_where=_OPEN,
+    postgresql_where=_OPEN,
+)
+Index("dispatches_dead", dispatches.c.seq, sqlite_where=_DEAD, postgresql_where=_DEAD)
 # The guard of "one at a time per repository", whoever claims.
 Index(
     "dispatches_sending",
@@ -184,7 +198,18 @@ attempts = Table(
     Column("detail", AnyText),
     Column("status", Integer),
     UniqueConstraint("dispatch_id", "number"),
+    Index("attempts_by_start", "started_at"),
     sqlite_autoincrement=True,
+)
+
+# What gets nothing for now: a repository that keeps failing, or all that our credential reaches.
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("scope", AnyText, primary_key=True),
+    Column("until", UtcTime),  # NULL: it failed, but not often enough yet.
+    Column("failures", Integer, nullable=False),
+    Column("reason", AnyText, nullable=False),
 )
 
 rejections = Table(
@@ -198,6 +223,32 @@ rejections = Table(
     Column("status", Integer, nullable=False),
     sqlite_autoincrement=True,
 )
+
+
+def _to_2(connection: Connection) -> None:
+    """Repeats, overtaking, crashes, redeliveries, pauses; and the indexes that they need."""
+    for statement in (
+        "ALTER TABLE deliveries ADD COLUMN repeats INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE deliveries ADD COLUMN last_repeat_at BIGINT",
+        "DROP INDEX deliveries_by_fingerprint",
+        "ALTER TABLE dispatches ADD COLUMN overtakes BOOLEAN NOT NULL DEFAULT FALSE",
+        "ALTER TABLE dispatches ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE dispatches ADD COLUMN redeliveries INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE dispatches ADD COLUMN redelivered_at BIGINT",
+        "DROP INDEX dispatches_lane",
+        "CREATE INDEX dispatches_in_line ON dispatches (repository, lane, seq) WHERE ended_at IS NULL",
+        "CREATE INDEX dispatches_dead ON dispatches (seq) WHERE state = 'dead'",
+        "CREATE INDEX attempts_by_start ON attempts (started_at)",
+        (
+            "CREATE TABLE pauses (scope TEXT PRIMARY KEY NOT NULL, until BIGINT,"
+            " failures INTEGER NOT NULL, reason TEXT NOT NULL)"
+        ),
+    ):
+        connection.execute(text(statement))
+
+
+# From a version to the next.  A ledger that is new gets the tables above at once and takes no step.
+STEPS: Mapping[int, Step] = {1: _to_2}
 
 _VERSION_ROW = "handoff-schema-version"
 CHECKED_ROW = "last-write-check"

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -17,6 +16,7 @@ from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event,
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from receiver.errors import LedgerError, LedgerSchemaError, ReceiverError
+from receiver.statements import straight
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -79,7 +79,7 @@ class GroupCommit:
                 raise LedgerError(f"the ledger is {self._queue} writes behind, want fewer: try again shortly")
             self._jobs.append(job)
             self._changed.notify()
-        result: T = job.answer.result()
+        result: T = job.wait()
         return result
 
     def submit(self, work: Work[object]) -> None:
@@ -119,7 +119,7 @@ class GroupCommit:
         except Exception as error:  # noqa: BLE001 - whatever it was, each caller must be told, and the thread live
             answers = [_failed_with(error)] * len(jobs)
         for job, give in zip(jobs, answers, strict=True):
-            give(job.answer)
+            give(job)
 
 
 class OwnTransaction:
@@ -167,25 +167,45 @@ class _Job:
 
     def __init__(self, work: Work[Any]) -> None:
         self.work = work
-        self.answer: Future[Any] = Future()
+        self._result: Any = None
+        self._error: Exception | None = None
+        self._answered = threading.Lock()  # Held until then; a Future costs several times as much.
+        self._answered.acquire()
 
-    def attempt(self, connection: Connection) -> Callable[[Future[Any]], None]:
+    def wait(self) -> Any:
+        """Return the answer once there is one, or raise it."""
+        with self._answered:
+            if self._error is not None:
+                raise self._error
+            return self._result
+
+    def succeed(self, result: Any) -> None:
+        """Let its caller go on."""
+        self._result = result
+        self._answered.release()
+
+    def fail(self, error: Exception) -> None:
+        """Tell its caller."""
+        self._error = error
+        self._answered.release()
+
+    def attempt(self, connection: Connection) -> Callable[[_Job], None]:
         """Run inside a savepoint; the answer is given only after the commit."""
-        connection.exec_driver_sql("SAVEPOINT work")  # SQLAlchemy's own would be compiled anew each time.
+        straight(connection, "SAVEPOINT work")
         try:
             with ledger_errors():
                 result = self.work(connection)
         except Exception as error:
             if not _in_transaction(connection):
                 raise  # The database gave up the whole transaction: what the others wrote is gone too.
-            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT work")
+            straight(connection, "ROLLBACK TO SAVEPOINT work")
             return _failed_with(error)
-        connection.exec_driver_sql("RELEASE SAVEPOINT work")
-        return lambda answer: answer.set_result(result)
+        straight(connection, "RELEASE SAVEPOINT work")
+        return lambda job: job.succeed(result)
 
 
-def _failed_with(error: Exception) -> Callable[[Future[Any]], None]:
-    return lambda answer: answer.set_exception(error)
+def _failed_with(error: Exception) -> Callable[[_Job], None]:
+    return lambda job: job.fail(error)
 
 
 def _in_transaction(connection: Connection) -> bool:
@@ -204,6 +224,8 @@ def ledger_errors() -> Iterator[None]:
         raise LedgerError(
             f"the ledger cannot be reached or written now: {_first_line(error.orig)}"
         ) from error
+    except sqlite3.Error as error:
+        raise LedgerError(f"the ledger cannot be reached or written now: {_first_line(error)}") from error
     except SQLAlchemyError as error:
         raise LedgerError(f"the ledger cannot be used now: {type(error).__name__}") from error
 

@@ -43,7 +43,7 @@ def die_inside_a_transaction(ledger: Ledger) -> None:
     say("first")
 
     def work(connection: Connection) -> None:
-        accepts.insert_delivery(delivery("second"), [dispatch("second")], connection)
+        accepts.accept(delivery("second"), [dispatch("second")], accepts.DUPLICATE_WINDOW, connection)
         os.kill(os.getpid(), signal.SIGKILL)
 
     ledger._writes.run(work)

@@ -120,7 +120,7 @@ def delivery(id: str = "d1", *, at: datetime = START, **changes: Any) -> Deliver
         "body_sha256": "00" * 32,
         "event": event(),
         "slot": "slot",
-        "fingerprint": "fingerprint",
+        "fingerprint": f"fingerprint-{id}",
     }
     return Delivery(id=id, received_at=at, **{**values, **changes})
 

@@ -15,7 +15,14 @@ from sqlalchemy import Engine, create_engine, select, text, update
 from sqlalchemy.event import listen
 
 from receiver import accepts
-from receiver.delivery import AttemptRecord, DeliveryRecord, DispatchRecord, DispatchState, Rejection
+from receiver.delivery import (
+    AttemptRecord,
+    DeliveryRecord,
+    DispatchRecord,
+    DispatchState,
+    Receipt,
+    Rejection,
+)
 from receiver.dispatch import Claim, Outcome
 from receiver.errors import LedgerError, LostLeaseError
 from receiver.ledger import Ledger
@@ -166,6 +173,193 @@ def test_whoever_subscribed_is_woken_by_an_acceptance_once_it_is_committed(ledge
     ledger.accept(delivery("d2"), [])
 
     assert [claim and claim.dispatch.id for claim in seen] == ["d1-1"]
+
+
+# --- repeats
+
+WINDOW = timedelta(minutes=10)
+
+
+def tell(
+    ledger: Ledger, name: str, what: str = "A", *, after: timedelta = timedelta(0), **more: Any
+) -> Receipt:
+    """Have it told under a new id that ``what`` happened in the slot."""
+    at = START + after
+    told = delivery(name, at=at, fingerprint=f"{what}", slot=more.pop("slot", "production"))
+    return ledger.accept(told, [dispatch(name, at=at)], window=more.pop("window", WINDOW))
+
+
+def test_what_is_told_again_is_answered_with_the_first(ledger: Ledger) -> None:
+    """
+    The receipt names the first delivery and its dispatches; nothing changes but the count (F2).
+    """
+    first = tell(ledger, "d1")
+    tell(ledger, "d2", after=SECOND)
+    again = tell(ledger, "d3", after=2 * SECOND)
+
+    assert first == Receipt("d1", False, START, (dispatch("d1"),))
+    assert again == Receipt("d1", True, START, (dispatch("d1"),))
+    (record,) = ledger.deliveries()
+    assert (record.id, record.repeats, record.last_repeat_at) == ("d1", 2, START + 2 * SECOND)
+    assert len(record.dispatches) == 1
+
+
+@pytest.mark.parametrize(
+    ("after", "duplicate"),
+    [
+        (WINDOW, True),
+        (WINDOW + timedelta(microseconds=1), False),
+        (-SECOND, True),
+        (-WINDOW - timedelta(microseconds=1), False),
+    ],
+    ids=["last-moment", "over", "clock-a-little-back", "clock-far-back"],
+)
+def test_a_repeat_is_one_within_the_window(ledger: Ledger, after: timedelta, *, duplicate: bool) -> None:
+    """
+    From the first one on, to the microsecond; a later one is a promotion of its own.
+    """
+    tell(ledger, "d1")
+
+    assert tell(ledger, "d2", after=after).duplicate is duplicate
+    assert len(ledger.deliveries()) == 2 - duplicate
+
+
+def test_repeats_do_not_make_the_window_longer(ledger: Ledger) -> None:
+    """
+    It runs from the first one: what is told every nine minutes is not swallowed for ever.
+    """
+    told = [tell(ledger, f"d{n}", after=n * timedelta(minutes=9)).duplicate for n in range(4)]
+
+    assert told == [False, True, False, True]
+
+
+def test_back_to_the_first_is_no_repeat(ledger: Ledger) -> None:
+    """
+    A, then B, then A again within the window: three promotions, sent in their order (F3).
+    """
+    receipts = [tell(ledger, f"d{n}", what, after=n * SECOND) for n, what in enumerate("ABA")]
+
+    assert [receipt.duplicate for receipt in receipts] == [False, False, False]
+    assert [send(ledger, START + WINDOW).dispatch.delivery_id for _ in range(3)] == ["d0", "d1", "d2"]
+
+
+def test_the_same_in_another_slot_is_no_repeat(ledger: Ledger) -> None:
+    """
+    One version that gets two aliases is promoted twice.
+    """
+    tell(ledger, "d1")
+
+    assert not tell(ledger, "d2", slot="staging").duplicate
+
+
+def test_without_a_window_nothing_is_a_repeat(ledger: Ledger) -> None:
+    """
+    Off means off, in the same microsecond too.
+    """
+    tell(ledger, "d1")
+
+    assert not tell(ledger, "d2", window=timedelta(0)).duplicate
+
+
+def test_a_repeat_wakes_nobody(ledger: Ledger) -> None:
+    """
+    There is nothing new to send.
+    """
+    woken: list[bool] = []
+    tell(ledger, "d1")
+    ledger.subscribe(lambda: woken.append(True))
+    tell(ledger, "d2")
+
+    assert woken == []
+
+
+def test_a_hundred_at_once_are_one_delivery(database_url: str) -> None:
+    """
+    Told by a hundred at once, to two receivers where there may be two: one is kept, 99 are repeats of it.
+    """
+    with Ledger.open(database_url) as one, Ledger.open(database_url) as two:
+        ledgers = [one, one if one.one_process else two]
+        start = threading.Barrier(20)
+
+        def many(thread: int) -> list[Receipt]:
+            start.wait(10)
+            return [tell(ledgers[thread % 2], f"t{thread}-{n}") for n in range(5)]
+
+        with ThreadPoolExecutor(20) as pool:
+            receipts = [receipt for told in pool.map(many, range(20)) for receipt in told]
+
+        (kept,) = one.deliveries()
+    assert sorted(receipt.duplicate for receipt in receipts) == [False] + 99 * [True]
+    assert {receipt.delivery_id for receipt in receipts} == {kept.id}
+    assert (kept.repeats, len(kept.dispatches)) == (99, 1)
+
+
+def test_a_receiver_waits_for_another_that_accepts_for_the_slot(new_postgresql: Callable[[], str]) -> None:
+    """
+    Two receivers cannot both find that they are first: the second waits for the first to commit.
+    """
+    url = new_postgresql()
+    other = create_engine(url)
+    with Ledger.open(url) as ledger, ThreadPoolExecutor(1) as pool:
+        with other.begin() as connection:
+            told = delivery("d1", fingerprint="A", slot="production")
+            accepts.accept(told, [dispatch("d1")], WINDOW, connection)
+            ours = pool.submit(tell, ledger, "d2")
+            until_blocked(other)
+        assert ours.result(10).duplicate
+    other.dispose()
+
+
+# --- overtaking
+
+
+def test_an_overtaking_dispatch_ends_the_one_that_waits_for_its_retry(ledger: Ledger) -> None:
+    """
+    Of its lane and slot: that one is superseded, by the one that it names, and never sent.
+    """
+    accept(ledger, "d1")
+    ledger.record(claimed(ledger), Wait(START + SECOND), UNREACHABLE.outcome, START)
+    accept(ledger, "d2", overtakes=True)
+
+    assert send(ledger).dispatch.id == "d2-1"
+    assert ledger.claim(START + SECOND, LEASE) is None
+    record = shown(ledger)
+    assert (record.state, record.reason, record.next_attempt_at) == (
+        DispatchState.SUPERSEDED,
+        "superseded",
+        None,
+    )
+    assert "delivery d2 came while this one waited" in (record.detail or "")
+    assert ledger.open_count() == 0
+
+
+@pytest.mark.parametrize("difference", ["kept-order", "another-slot", "another-lane", "fresh"])
+def test_what_may_not_be_overtaken_stays(ledger: Ledger, difference: str) -> None:
+    """
+    Unless it is said so nothing is; never across slots or lanes, nor what was not tried yet.
+    """
+    accept(ledger, "d1")
+    if difference != "fresh":
+        ledger.record(claimed(ledger), Wait(START + SECOND), UNREACHABLE.outcome, START)
+    slot = "staging" if difference == "another-slot" else "slot"
+    lane = "acme/deploy/other" if difference == "another-lane" else None
+    newer = dispatch("d2", lane=lane, overtakes=difference != "kept-order")
+    ledger.accept(delivery("d2", slot=slot), [newer])
+
+    assert shown(ledger).state is DispatchState.PENDING
+
+
+def test_what_is_being_sent_is_not_overtaken(ledger: Ledger) -> None:
+    """
+    It may arrive any moment, and its record still counts.
+    """
+    accept(ledger, "d1")
+    claim = claimed(ledger)
+    accept(ledger, "d2", overtakes=True)
+
+    assert ledger.claim(START, LEASE) is None
+    ledger.record(claim, Sent(), TAKEN.outcome, START)
+    assert shown(ledger).state is DispatchState.SENT
 
 
 # --- claim

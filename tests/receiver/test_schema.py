@@ -16,12 +16,15 @@ from sqlalchemy import Connection, Engine, insert, inspect, select, text
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 
 from receiver import schema
+from receiver.delivery import DispatchState
 from receiver.errors import LedgerError, LedgerSchemaError
 from receiver.ledger import Ledger
 from receiver.schema import AnyText, JsonText, UtcTime, meta, metadata, migrate
 from receiver.writes import create_sqlite_file, parse_url, postgresql_engine, sqlite_engine
+from tests.receiver.fakes import START
 
 SQLITE = sqlite_dialect()
+LEDGERS = Path(__file__).parent / "ledgers"  # As earlier versions made them.
 
 
 @pytest.fixture
@@ -182,18 +185,104 @@ def test_a_step_that_fails_leaves_the_ledger_as_it_was(engine: Engine) -> None:
     assert "mood" not in {column["name"] for column in inspect(engine).get_columns("deliveries")}
 
 
+def make_old(engine: Engine, version: int) -> None:
+    """Make a ledger as that version made it, with rows of its time."""
+    with engine.begin() as connection:
+        for name in (f"v{version}-{engine.dialect.name}", f"v{version}-rows"):
+            for statement in (LEDGERS / f"{name}.sql").read_text(encoding="utf-8").split(";\n"):
+                connection.exec_driver_sql(statement)
+
+
+def shape(engine: Engine) -> dict[str, object]:
+    """Return all that decides how a ledger behaves: columns, keys, indexes."""
+    inspector = inspect(engine)
+    shown: dict[str, object] = {}
+    for table in inspector.get_table_names():
+        columns = [
+            (
+                c["name"],
+                str(c["type"]),
+                c["nullable"],
+                str(c["default"]).strip("'").lower().replace("false", "0"),
+            )
+            for c in inspector.get_columns(table)
+        ]
+        shown[table] = (
+            [column for column in columns if column[0] != "seq"],
+            inspector.get_pk_constraint(table)["constrained_columns"],
+            sorted(c["column_names"] for c in inspector.get_unique_constraints(table)),
+            sorted(str((i["name"], i["column_names"], i["unique"])) for i in inspector.get_indexes(table)),
+            [(c["constrained_columns"], c["referred_table"]) for c in inspector.get_foreign_keys(table)],
+        )
+    return shown
+
+
+def test_a_ledger_of_version_1_becomes_one_of_today(
+    database_url: str, engine: Engine, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """
+    It has the tables and indexes of a new one, and every row that it had.
+    """
+    make_old(engine, 1)
+    with Ledger.open(database_url) as ledger:
+        old2, old1 = ledger.deliveries()
+        (rejected,) = ledger.rejections()
+
+    if engine.dialect.name == "sqlite":
+        new_url = f"sqlite:///{tmp_path / 'new.db'}"
+    else:
+        new_url = request.getfixturevalue("new_postgresql")()
+    with Ledger.open(new_url) as new:
+        assert shape(engine) == shape(new._reads)
+    assert version_of(engine) == str(schema.VERSION)
+    assert (old1.id, old1.repeats, old1.last_repeat_at, dict(old1.fields)) == (
+        "old1",
+        0,
+        None,
+        {"alias": "production"},
+    )
+    states = [
+        (one.state, one.redeliveries, len(one.attempts)) for one in (*old1.dispatches, *old2.dispatches)
+    ]
+    assert states == [
+        (DispatchState.SENT, 0, 2),
+        (DispatchState.DEAD, 0, 1),
+        (DispatchState.PENDING, 0, 1),
+        (DispatchState.SENDING, 0, 1),
+    ]
+    assert rejected.reason == "unauthorized"
+
+
+def test_what_version_1_left_open_is_sent_by_today(database_url: str, engine: Engine) -> None:
+    """
+    What waited goes when it is due; what was being sent is taken over as unanswered.
+    """
+    make_old(engine, 1)
+    with Ledger.open(database_url) as ledger:
+        claims = [ledger.claim(START + timedelta(days=1), timedelta(seconds=60)) for _ in range(3)]
+
+    assert [claim and (claim.dispatch.id, claim.attempt, claim.doubts) for claim in claims] == [
+        ("old2-1", 2, 0),
+        ("old2-2", 2, 1),
+        None,
+    ]
+
+
 def test_a_newer_ledger_is_refused(database_url: str, engine: Engine) -> None:
     """
     An old Handoff does not touch what a newer one wrote, and says what to do (C5).
     """
-    migrate(engine, version=schema.VERSION + 1)
+    newer = schema.VERSION + 1
+    migrate(engine, version=newer)
 
-    with pytest.raises(LedgerSchemaError, match=r"has schema version 2, .* up to 1\..*newer Handoff"):
+    with pytest.raises(
+        LedgerSchemaError, match=rf"has schema version {newer}, .* up to {newer - 1}\..*newer Handoff"
+    ):
         Ledger.open(database_url)
     with pytest.raises(LedgerSchemaError, match="newer Handoff"):
         Ledger.read_only(database_url)
 
-    assert version_of(engine) == str(schema.VERSION + 1)
+    assert version_of(engine) == str(newer)
 
 
 def test_an_older_ledger_cannot_be_looked_at_before_it_is_migrated(database_url: str, engine: Engine) -> None:
@@ -202,7 +291,7 @@ def test_an_older_ledger_cannot_be_looked_at_before_it_is_migrated(database_url:
     """
     migrate(engine, version=0)
 
-    with pytest.raises(LedgerSchemaError, match=r"has schema version 0, want 1: .*handoff serve"):
+    with pytest.raises(LedgerSchemaError, match=r"has schema version 0, want 2: .*handoff serve"):
         Ledger.read_only(database_url)
 
     assert version_of(engine) == "0"
