@@ -16,7 +16,7 @@ import requests
 from receiver import listing, read_settings
 from receiver.errors import ReceiverError, SettingsError
 from receiver.log import log_to_stderr
-from receiver.settings import read_database_url, read_sender
+from receiver.settings import check_database_urls, read_database_url, read_sender
 from receiver.signature import HEADER, Encoding, sign
 from registry_client import __version__
 from registry_client.cli import add_commands
@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_dispatch(commands.add_parser("dispatch", help="dispatch to GitHub, beside `serve --no-dispatcher`"))
     _add_send(commands.add_parser("send", help="post a payload, signed as W&B would sign it"))
     _add_deliveries(commands.add_parser("deliveries", help="tell what came and what was sent"))
+    _add_migrate(commands.add_parser("migrate-database", help="move the ledger to another database"))
     add_commands(commands)
     return parser
 
@@ -114,6 +115,16 @@ def _add_deliveries(parser: argparse.ArgumentParser) -> None:
     show.add_argument("id", metavar="ID", help="the id, or how it begins")
     show.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object")
     show.set_defaults(run=_show)
+
+
+def _add_migrate(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Stop every receiver first.  The source is only read; the target must hold no delivery yet, and gets "
+        "all or nothing.  A password need not stand here: PostgreSQL's client reads PGPASSWORD and ~/.pgpass."
+    )
+    parser.add_argument("source", metavar="SOURCE", help="sqlite:////var/lib/handoff/handoff.db, say")
+    parser.add_argument("target", metavar="TARGET", help="postgresql://user@host/database, say")
+    parser.set_defaults(run=_migrate)
 
 
 def _serve(arguments: argparse.Namespace, environ: Mapping[str, str], _out: TextIO, _err: TextIO) -> int:
@@ -196,6 +207,24 @@ def _show(arguments: argparse.Namespace, environ: Mapping[str, str], out: TextIO
         delivery = ledger.delivery(arguments.id)
     out.write(listing.whole_json(delivery) if arguments.json else listing.whole(delivery))
     return 0
+
+
+def _migrate(arguments: argparse.Namespace, _environ: Mapping[str, str], out: TextIO, err: TextIO) -> int:
+    check_database_urls(SOURCE=arguments.source, TARGET=arguments.target)
+    from receiver.moving import move  # noqa: PLC0415 - the receiver's extra may be missing
+
+    moved = move(arguments.source, arguments.target, report=lambda line: _say(err, line))
+    out.write(
+        f"Moved and compared: {moved.rows['deliveries']} deliveries, {moved.rows['dispatches']} dispatches "
+        f"({moved.open_dispatches} of them open), digest {moved.digest[:12]}.\n"
+        "The source is as it was.  Name the target in HANDOFF_DATABASE_URL, then start the receiver: on the "
+        "source again, it would send what is open a second time.\n"
+    )
+    return 0
+
+
+def _say(stream: TextIO, line: str) -> None:
+    stream.write(f"{printable(line)}\n")
 
 
 def _positive(text: str) -> int:

@@ -32,6 +32,7 @@ def whole(delivery: DeliveryRecord) -> str:
         f"body sha256 {delivery.body_sha256}",
         f"event       {delivery.event or '-'}",
         *(f"  {name}: {value}" for name, value in delivery.fields.items()),
+        *_repeats(delivery),
     ]
     for dispatch in delivery.dispatches:
         lines += ["", *_dispatch(dispatch)]
@@ -52,9 +53,16 @@ def _short(delivery: DeliveryRecord) -> Iterator[str]:
     what = delivery.fields.get("artifact_version_string") or delivery.fields.get("artifact_version") or "-"
     alias = delivery.fields.get("alias")
     label = f" ({alias})" if alias else ""
-    yield f"{delivery.id}  {_time(delivery.received_at)}  {delivery.event or '-'}  {what}{label}"
+    again = f", repeated {_times(delivery.repeats)}" if delivery.repeats else ""
+    yield f"{delivery.id}  {_time(delivery.received_at)}  {delivery.event or '-'}  {what}{label}{again}"
     for dispatch in delivery.dispatches:
         yield f"  → {dispatch.repository} {dispatch.event_type}: {_state(dispatch)}"
+
+
+def _repeats(delivery: DeliveryRecord) -> Iterator[str]:
+    if delivery.repeats:
+        last = f", the last at {_time(delivery.last_repeat_at)}" if delivery.last_repeat_at else ""
+        yield f"repeated    {_times(delivery.repeats)}{last}; a repeat changes nothing"
 
 
 def _dispatch(dispatch: DispatchRecord) -> Iterator[str]:
@@ -69,11 +77,17 @@ def _dispatch(dispatch: DispatchRecord) -> Iterator[str]:
 
 
 def _state(dispatch: DispatchRecord) -> str:
-    tries = f"{len(dispatch.attempts)} {'attempt' if len(dispatch.attempts) == 1 else 'attempts'}"
-    reason = f", {dispatch.reason}" if dispatch.reason else ""
-    due = f", next at {_time(dispatch.next_attempt_at)}" if dispatch.next_attempt_at else ""
-    twice = ", possibly duplicated" if dispatch.possibly_duplicated else ""
-    return f"{dispatch.state.value} ({tries}{reason}{due}{twice})"
+    state = dispatch.state.value
+    told = [f"{len(dispatch.attempts)} {'attempt' if len(dispatch.attempts) == 1 else 'attempts'}"]
+    if dispatch.reason and dispatch.reason != state:
+        told.append(dispatch.reason)
+    if dispatch.next_attempt_at:
+        told.append(f"next at {_time(dispatch.next_attempt_at)}")
+    if dispatch.redeliveries:
+        told.append(f"redelivered {_times(dispatch.redeliveries)}")
+    if dispatch.possibly_duplicated:
+        told.append("possibly duplicated")
+    return f"{state} ({', '.join(told)})"
 
 
 def _attempt(attempt: AttemptRecord) -> str:
@@ -85,6 +99,10 @@ def _attempt(attempt: AttemptRecord) -> str:
 
 def _rejection(rejection: Rejection) -> str:
     return f"  {_time(rejection.at)}  {rejection.address or '-'}  {rejection.status} {rejection.reason}"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def _time(moment: datetime) -> str:

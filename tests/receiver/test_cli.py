@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -234,6 +235,44 @@ def test_no_ledger(environ: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.C
     assert not list(tmp_path.iterdir())
 
 
+def test_migrate_database(
+    delivery: str, environ: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of a ledger is in another database, and how to go on is told; the source is as it was."""
+    source, target = f"sqlite:///{tmp_path}/handoff.db", f"sqlite:///{tmp_path}/new.db"
+    before = (tmp_path / "handoff.db").read_bytes()
+    assert main(["migrate-database", source, target]) == 0
+
+    told = capsys.readouterr()
+    assert "Moved and compared: 1 deliveries, 1 dispatches (1 of them open), digest " in told.out
+    assert "HANDOFF_DATABASE_URL" in told.out
+    assert "deliveries: 1 rows copied, read back and compared" in told.err
+    assert (tmp_path / "handoff.db").read_bytes() == before
+    environ.setenv("HANDOFF_DATABASE_URL", target)
+    assert main(["deliveries", "show", delivery]) == 0
+
+
+@pytest.mark.parametrize(
+    ("urls", "ended", "said"),
+    [
+        (["x.db", "mysql://u:hunter22@h/d"], 2, "handoff: TARGET: got 'mysql'"),
+        (["sqlite:///{}/none.db", "sqlite:///{}/new.db"], 1, "handoff: not-moved: "),
+        (["sqlite:///{}/handoff.db", "sqlite:///{}/handoff.db"], 1, "is the source and the target"),
+    ],
+    ids=["addresses", "no-source", "the-same"],
+)
+@pytest.mark.usefixtures("delivery")
+def test_what_cannot_be_migrated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], urls: list[str], ended: int, said: str
+) -> None:
+    """What stands in the way is told in a line, without a password."""
+    assert main(["migrate-database", *(url.format(tmp_path) for url in urls)]) == ended
+
+    told = capsys.readouterr().err
+    assert said in told
+    assert "hunter22" not in told
+
+
 HOSTILE = "a\x1b[2J\r\nb\u202e\x9b"
 
 
@@ -277,6 +316,29 @@ def test_show_tells_every_attempt() -> None:
     assert "dead (2 attempts, github-404, possibly duplicated)" in text
     assert "attempt 1  2026-11-20 12:00:00Z  refused 404  github-404" in text
     assert "attempt 2  2026-11-20 12:00:00Z  under way" in text
+
+
+def test_what_came_of_it_is_told() -> None:
+    """A repeat, a redelivery, and what a later promotion overtook stand where they are looked for."""
+    (dispatch,) = hostile_record().dispatches
+    overtaken = replace(
+        dispatch,
+        state=DispatchState.SUPERSEDED,
+        reason="superseded",
+        detail="delivery 2 came",
+        redeliveries=1,
+    )
+    record = replace(
+        hostile_record(), dispatches=[overtaken], repeats=2, last_repeat_at=NOON + timedelta(minutes=1)
+    )
+
+    told = "superseded (2 attempts, redelivered once, possibly duplicated)"
+    assert told in listing.overview([record], [])
+    assert listing.overview([record], []).splitlines()[0].endswith(", repeated 2 times")
+    assert told in listing.whole(record)
+    assert "delivery 2 came" in listing.whole(record)
+    assert "repeated    2 times, the last at 2026-11-20 12:01:00Z" in listing.whole(record)
+    assert json.loads(listing.whole_json(record))["repeats"] == 2
 
 
 def test_an_empty_ledger_says_so() -> None:
@@ -329,7 +391,17 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("command", [["serve"], ["deliveries"], ["deliveries", "show", "1"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["serve"],
+        ["dispatch"],
+        ["deliveries"],
+        ["deliveries", "show", "1"],
+        ["migrate-database", "sqlite:///a.db", "sqlite:///b.db"],
+    ],
+    ids=" ".join,
+)
 def test_without_the_receivers_extra(tmp_path: Path, command: list[str]) -> None:
     """What needs the extra says how to install it; the rest works without."""
     ended = python("-c", WITHOUT_EXTRA, *command, folder=tmp_path)
