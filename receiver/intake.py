@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from receiver import bearer, plan, signature
-from receiver.delivery import Delivery, Rejection
+from receiver.allowance import Allowance
+from receiver.delivery import Delivery, Receipt, Rejection
 from receiver.dispatch import Dispatch
 from receiver.errors import LedgerError, RejectedError
 from receiver.event import TrialMessage, read_event
@@ -23,8 +24,11 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 class Store(Protocol):
     """The ledger, as far as it is needed here."""
 
-    def accept(self, delivery: Delivery, planned: Sequence[Dispatch], /) -> None:
-        """Keep all of it, on disk once this returns, or raise LedgerError and keep nothing."""
+    def accept(self, delivery: Delivery, planned: Sequence[Dispatch], /, *, window: timedelta) -> Receipt:
+        """Keep all of it, on disk once this returns, or raise LedgerError and keep nothing.
+
+        What repeats the latest delivery of its slot within the window is not kept again.
+        """
         ...
 
     def note_rejection(self, rejection: Rejection, /) -> None:
@@ -52,6 +56,13 @@ class Accepted:
 
 
 @dataclass(frozen=True)
+class Repeated:
+    """W&B told it before, that is on disk, and nothing more will be sent."""
+
+    first: Receipt
+
+
+@dataclass(frozen=True)
 class Trial:
     """It was W&B's Test button; ``text`` is what the person there should read."""
 
@@ -67,6 +78,9 @@ class Intake:
         tokens: Any of them may be presented; without one, no token is asked for.
         hidden: What must be in nothing that is kept, sent or answered.
         forward: The undocumented fields that go on to GitHub.
+        window: How long the same, told again, is a repetition; zero is never.
+        searches: How often it may be sought out what else a wrong signature was made over: a search costs
+            far more than a refusal, and anybody can ask for one.
     """
 
     secrets: tuple[Secret, ...]
@@ -77,6 +91,8 @@ class Intake:
     store: Store
     now: Callable[[], datetime]
     new_id: Callable[[datetime], str]
+    window: timedelta = timedelta(minutes=10)
+    searches: Allowance = field(default_factory=lambda: Allowance(burst=5, per_second=1.0))
 
     def __post_init__(self) -> None:
         if not all(secret.value for secret in (*self.secrets, *self.tokens)) or not (
@@ -84,7 +100,7 @@ class Intake:
         ):
             raise ValueError("want a secret or a token, and none of them empty")
 
-    def receive(self, webhook: Webhook) -> Accepted | Trial:
+    def receive(self, webhook: Webhook) -> Accepted | Repeated | Trial:
         """Turn a webhook into a stored delivery; nothing unverified is read or kept.
 
         Raises:
@@ -114,12 +130,14 @@ class Intake:
                 slot=plan.slot(event, SOURCE),
                 fingerprint=plan.fingerprint(event, SOURCE),
             )
-            self.store.accept(delivery, dispatches)
+            receipt = self.store.accept(delivery, dispatches, window=self.window)
         except RejectedError as error:
             raise self.rejected(error, webhook.address) from None
         except LedgerError as error:
             self.note(webhook.address, error.reason, 503)
             raise
+        if receipt.duplicate:
+            return Repeated(receipt)
         return Accepted(delivery, dispatches, plan.ignored(event, dispatches))
 
     def rejected(self, error: RejectedError, address: str | None) -> RejectedError:
@@ -137,7 +155,9 @@ class Intake:
         if self.secrets:
             try:
                 secrets = [bytes(secret) for secret in self.secrets]
-                encoding = signature.check(webhook.body, webhook.signature, secrets).value
+                encoding = signature.check(
+                    webhook.body, webhook.signature, secrets, may_search=self._may_search
+                ).value
             except RejectedError as error:
                 bad_signature = error
         if self.tokens:
@@ -149,6 +169,9 @@ class Intake:
         if wrong is not None:
             raise wrong
         return encoding
+
+    def _may_search(self) -> bool:
+        return self.searches.take(self.now().timestamp())
 
     def _explain(self, trial: TrialMessage) -> str:
         checked = {

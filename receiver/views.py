@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, g, json, request
 from werkzeug.exceptions import HTTPException
 
 from receiver import signature
+from receiver.dispatch import Dispatch
 from receiver.errors import BodyTooLargeError, LedgerError, RejectedError
-from receiver.intake import Accepted, Intake, Trial, Webhook
+from receiver.intake import Accepted, Intake, Repeated, Trial, Webhook
 
 WEBHOOK_PATH = "/webhooks/wandb"
 RETRY_AFTER = 30
@@ -63,7 +64,7 @@ def _pages(intake: Intake, checks: Mapping[str, Check]) -> Blueprint:
             )
         if isinstance(answer, Trial):
             return _answer(200, {"status": "test", "message": answer.text}, log="test")
-        return _accepted(answer)
+        return _repeated(answer) if isinstance(answer, Repeated) else _accepted(answer)
 
     @pages.get("/healthz")
     def healthz() -> Response:
@@ -82,14 +83,25 @@ def _accepted(answer: Accepted) -> Response:
     told: dict[str, Any] = {
         "delivery": answer.delivery.id,
         "status": "accepted",
-        "dispatches": [
-            {"repository": dispatch.repository, "event_type": dispatch.event_type}
-            for dispatch in answer.dispatches
-        ],
+        "dispatches": _dispatches(answer.dispatches),
     }
     if answer.ignored:
         told["ignored"] = answer.ignored
     return _answer(202, told, log=answer.delivery.id)
+
+
+def _repeated(answer: Repeated) -> Response:
+    first = answer.first
+    told = {
+        "delivery": first.delivery_id,
+        "status": "duplicate",
+        "dispatches": _dispatches(first.dispatches),
+    }
+    return _answer(200, told, log=f"duplicate of {first.delivery_id}")
+
+
+def _dispatches(dispatches: Sequence[Dispatch]) -> list[dict[str, str]]:
+    return [{"repository": one.repository, "event_type": one.event_type} for one in dispatches]
 
 
 def _webhook(intake: Intake) -> Webhook:

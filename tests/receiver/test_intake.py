@@ -10,9 +10,10 @@ from datetime import timedelta
 
 import pytest
 
+from receiver.allowance import Allowance
 from receiver.errors import LedgerError, RejectedError
 from receiver.event import read_event
-from receiver.intake import Accepted, Intake, Trial, Webhook, new_id
+from receiver.intake import Accepted, Intake, Repeated, Trial, Webhook, new_id
 from receiver.plan import fingerprint, slot
 from receiver.secret import Secret
 from receiver.signature import Encoding, sign
@@ -136,7 +137,8 @@ def test_one_of_the_two_alone(intake: Intake) -> None:
     """What is not configured is not asked for, and no encoding is recorded without a secret."""
     raw = body(flat())
     signed_only = replace(intake, tokens=()).receive(replace(webhook(raw), authorization=None))
-    token_only = replace(intake, secrets=()).receive(replace(webhook(raw), signature=None))
+    other = body(flat(alias="staging"))
+    token_only = replace(intake, secrets=()).receive(replace(webhook(other), signature=None))
 
     assert isinstance(signed_only, Accepted)
     assert isinstance(token_only, Accepted)
@@ -239,3 +241,35 @@ def test_ids_sort_by_time() -> None:
     assert sorted(ids) == ids
     assert all(re.fullmatch(r"[0-9A-HJKMNP-TV-Z]{26}", one) for one in ids)
     assert len({new_id(NOON) for _ in range(1000)}) == 1000
+
+
+def test_what_is_told_twice_is_taken_once(intake: Intake, ledger: FakeLedger) -> None:
+    """Within the window the first delivery's receipt comes back; without one, each is a delivery. [B12]"""
+    raw = body(flat())
+    first = intake.receive(webhook(raw))
+    again = intake.receive(webhook(raw))
+
+    assert isinstance(first, Accepted)
+    assert isinstance(again, Repeated)
+    assert (again.first.delivery_id, again.first.dispatches) == (first.delivery.id, first.dispatches)
+    assert isinstance(replace(intake, window=timedelta(0)).receive(webhook(raw)), Accepted)
+    assert len(ledger.kept) == 2
+
+
+def test_a_costly_search_is_rare(intake: Intake) -> None:
+    """Whoever floods us with wrong signatures gets a few searches for the reason, then one a second. [A17]"""
+    raw = body(flat())
+    wrong = replace(webhook(raw), signature=sign(raw + b"\n", SECRET.encode()))
+
+    reasons = [refusal(intake, wrong).reason for _ in range(7)]
+
+    assert reasons == ["signature-of-rewritten-json"] * 5 + ["bad-signature"] * 2
+
+
+def test_an_allowance_fills_up() -> None:
+    """What was not asked for is there later, up to the burst; a clock that goes back gives nothing."""
+    allowance = Allowance(burst=2, per_second=1.0)
+
+    taken = [allowance.take(at) for at in (100.0, 100.0, 100.0, 100.5, 101.0, 99.0, 99.9, 100.0, 500.0)]
+    assert taken == [True, True, False, False, True, False, False, True, True]
+    assert [allowance.take(500.0) for _ in range(2)] == [True, False]

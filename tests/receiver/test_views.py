@@ -16,7 +16,7 @@ from receiver.errors import LedgerError
 from receiver.intake import Intake
 from receiver.secret import Secret
 from receiver.signature import sign
-from receiver.views import web_app
+from receiver.views import TOO_LARGE, web_app
 from tests.receiver.web_fakes import SECRET, TOKEN, FakeClock, FakeLedger, body, flat, sample
 
 MAX_BODY = 4096
@@ -83,6 +83,20 @@ def test_an_accepted_delivery(client: Client, ledger: FakeLedger) -> None:
         "delivery": "01DELIVERY",
         "status": "accepted",
         "dispatches": [{"repository": "acme/serving", "event_type": "ADD_ARTIFACT_ALIAS"}],
+    }
+    assert len(ledger.kept) == 1
+
+
+def test_a_repetition(client: Client, ledger: FakeLedger) -> None:
+    """200, with the first delivery's id and where that one goes; nothing more is kept."""
+    first = told(post(client, body(flat())))
+    response = post(client, body(flat()))
+
+    assert response.status_code == 200
+    assert told(response) == {
+        "delivery": first["delivery"],
+        "status": "duplicate",
+        "dispatches": first["dispatches"],
     }
     assert len(ledger.kept) == 1
 
@@ -207,6 +221,13 @@ def test_a_body_at_the_limit_is_read(client: Client, size: int) -> None:
     """The limit itself is allowed, chunked or not."""
     assert post(client, b" " * size).status_code == 400
     assert chunked(client, Chunks(size), sign(b" " * size, SECRET.encode())).status_code == 401  # No token.
+
+
+def test_a_body_that_the_server_did_not_read(client: Client) -> None:
+    """Where the server says that there was too much, the answer says so, whatever part is there. [B2]"""
+    response = client.post(PATH, data=b"{}", headers=signed(b"{}"), environ_overrides={TOO_LARGE: True})
+
+    assert (response.status_code, told(response)["reason"]) == (413, "body-too-large")
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity, gzip"])

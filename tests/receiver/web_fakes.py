@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from receiver.delivery import Delivery, Rejection
+from receiver.delivery import Delivery, Receipt, Rejection
 from receiver.dispatch import Dispatch
 from receiver.errors import LedgerError
 
@@ -90,10 +90,19 @@ class FakeLedger:
         self.kept: list[tuple[Delivery, tuple[Dispatch, ...]]] = []
         self.rejections: list[Rejection] = []
 
-    def accept(self, delivery: Delivery, dispatches: Sequence[Dispatch]) -> None:
-        """Keep both, or raise LedgerError and keep neither."""
+    def accept(self, delivery: Delivery, dispatches: Sequence[Dispatch], /, *, window: timedelta) -> Receipt:
+        """Keep both, or raise LedgerError and keep neither; a repetition of the slot's latest is not kept."""
         self._check_up()
+        for first, planned in reversed(self.kept):
+            if first.slot == delivery.slot:
+                age = delivery.received_at - first.received_at
+                if first.fingerprint == delivery.fingerprint and age <= window and window:
+                    return Receipt(
+                        first.id, duplicate=True, first_received_at=first.received_at, dispatches=planned
+                    )
+                break
         self.kept.append((delivery, tuple(dispatches)))
+        return Receipt(delivery.id, False, delivery.received_at, tuple(dispatches))
 
     def note_rejection(self, rejection: Rejection) -> None:
         """Keep the trace of a webhook that was not taken; it never raises."""
