@@ -64,6 +64,7 @@ def create_app(
         store=service.ledger,
         now=now,
         new_id=new_id,
+        window=told.duplicate_window,
     )
     checks = {"settings": _sound, "ledger": service.ledger.check_writable}
     if dispatch:
