@@ -30,6 +30,7 @@ def plan(
     *,
     repository: str,
     forward: Sequence[str] = (),
+    overtakes: bool = False,
 ) -> tuple[Dispatch, ...]:
     """The messages that the event asks for, each ready to be sent as it is.
 
@@ -59,6 +60,7 @@ def plan(
         key=key,
         lane="/".join((repository, event.entity or "", event.project or "", event.collection or "")),
         accepted_at=received_at,
+        overtakes=overtakes,
     )
     return (dispatch,)
 
