@@ -154,7 +154,8 @@ class Dispatcher:
         self._wakes = 0
         self._stopping = threading.Event()
         self._drained = threading.Event()
-        self._held: dict[str, Claim] = {}
+        # By fence as well: when the clock jumps past a lease, two threads of ours may hold the same dispatch.
+        self._held: dict[tuple[str, int], Claim] = {}
         self._turned: dict[int, float] = {}
         names = [f"dispatcher-{number}" for number in range(1, threads + 1)]
         self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for name in names]
@@ -199,13 +200,14 @@ class Dispatcher:
         if claim is None:
             return False
         self.wake()  # Where there was one there may be more, for another thread.
-        self._held[claim.dispatch.id] = claim
+        held = claim.dispatch.id, claim.fence
+        self._held[held] = claim
         try:
             self._see_through(claim)
         except LostLeaseError as error:
             _log.warning("%s", error)
         finally:
-            del self._held[claim.dispatch.id]
+            del self._held[held]
         return True
 
     def _see_through(self, claim: Claim) -> None:
