@@ -644,7 +644,7 @@ def test_a_renewal_that_fails_is_only_logged(
     held = ledger.claim(clock(), LEASE)
     assert held is not None
     dispatcher = Dispatcher(Flaky(ledger, renew=1), FakeDestination(), now=clock)  # type: ignore[arg-type]
-    dispatcher._held["d1-1"] = held
+    dispatcher._held["d1-1", held.fence] = held
 
     dispatcher.renew_held()
     assert "its lease is not renewed: the disk is full" in caplog.text
