@@ -1,0 +1,1 @@
+"""Faults caused for real: processes killed, frozen and stopped under load, a GitHub that fails."""
