@@ -65,6 +65,7 @@ def create_app(
         now=now,
         new_id=new_id,
         window=told.duplicate_window,
+        overtakes=told.order == "overtake",
     )
     checks = {"settings": _sound, "ledger": service.ledger.check_writable}
     if dispatch:

@@ -79,6 +79,7 @@ class Intake:
         hidden: What must be in nothing that is kept, sent or answered.
         forward: The undocumented fields that go on to GitHub.
         window: How long the same, told again, is a repetition; zero is never.
+        overtakes: Whether a promotion passes earlier ones of its slot that wait for a retry.
         searches: How often it may be sought out what else a wrong signature was made over: a search costs
             far more than a refusal, and anybody can ask for one.
     """
@@ -92,6 +93,7 @@ class Intake:
     now: Callable[[], datetime]
     new_id: Callable[[datetime], str]
     window: timedelta = timedelta(minutes=10)
+    overtakes: bool = False
     searches: Allowance = field(default_factory=lambda: Allowance(burst=5, per_second=1.0))
 
     def __post_init__(self) -> None:
@@ -116,7 +118,12 @@ class Intake:
             received_at = self.now()
             delivery_id = self.new_id(received_at)
             dispatches = plan.plan(
-                event, delivery_id, received_at, repository=self.repository, forward=self.forward
+                event,
+                delivery_id,
+                received_at,
+                repository=self.repository,
+                forward=self.forward,
+                overtakes=self.overtakes,
             )
             plan.check_no_secret(event, dispatches, self.hidden)
             delivery = Delivery(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import signal
@@ -18,7 +17,7 @@ from receiver.delivery import DeliveryRecord
 from receiver.ledger import Ledger
 from tests.receiver.served import Served, clean_environ, dispatching, serving
 from tests.receiver.web_fakes import body, flat
-from tests.receiver.world import GITHUB_TOKEN, REPOSITORY, SENDER, keys, post, wait_until
+from tests.receiver.world import GITHUB_TOKEN, REPOSITORY, SENDER, artifact, keys, post, wait_until
 from tests.stand_ins.github import GitHubStandIn, Workflow
 
 DISPATCHES = f"POST /repos/{REPOSITORY}/dispatches"
@@ -53,8 +52,7 @@ def way_out(database_url: str, github: GitHubStandIn) -> dict[str, str]:
 def promote(served: Served, version: int) -> str:
     """Have a version promoted, and return the delivery's id."""
     name = f"acme/wandb-registry-model/Churn Model:v{version}"
-    artifact = f"wandb-artifact://_id/{base64.b64encode(f'Artifact:{version}'.encode()).decode()}"
-    answer = post(served, body(flat(artifact_version_string=name, artifact_version=artifact)))
+    answer = post(served, body(flat(artifact_version_string=name, artifact_version=artifact(version))))
     assert answer.status_code == 202, answer.text
     return str(answer.json()["delivery"])
 

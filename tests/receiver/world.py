@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable
 
@@ -37,3 +38,8 @@ def wait_until(true: Callable[[], bool]) -> None:
 def keys(github: GitHubStandIn) -> set[str]:
     """The keys under which dispatches arrived."""
     return {one.client_payload["handoff"]["key"] for one in github.dispatches}
+
+
+def artifact(version: int) -> str:
+    """What W&B calls a version, whatever becomes of its aliases."""
+    return f"wandb-artifact://_id/{base64.b64encode(f'Artifact:{version}'.encode()).decode()}"
