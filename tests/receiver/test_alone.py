@@ -15,7 +15,7 @@ import pytest
 
 from receiver.delivery import DeliveryRecord
 from receiver.ledger import Ledger
-from tests.receiver.served import Served, clean_environ, dispatching, serving
+from tests.receiver.served import Served, clean_environ, dispatching, serving, started
 from tests.receiver.web_fakes import body, flat
 from tests.receiver.world import GITHUB_TOKEN, REPOSITORY, SENDER, artifact, keys, post, wait_until
 from tests.stand_ins.github import GitHubStandIn, Workflow
@@ -205,3 +205,26 @@ def test_sigterm_does_not_wait_for_ever(github: GitHubStandIn, tmp_path: Path) -
 
     (dispatch,) = look_up(url, delivery).dispatches
     assert dispatch.attempts[-1].ended_at is None
+
+
+def test_a_gunicorn_of_ones_own(
+    new_postgresql: Callable[[], str], github: GitHubStandIn, tmp_path: Path
+) -> None:
+    """Under gunicorn's own command each worker dispatches, and SIGTERM waits for what is being sent."""
+    url = new_postgresql()
+    answer = Late(github)
+    gunicorn = ("-m", "gunicorn", "--worker-class", "gthread", "--workers", "2", "--threads", "4")
+    everything = {**way_in(url), **way_out(url, github)}
+    with started(
+        everything, tmp_path, "--bind", "127.0.0.1:0", "receiver:create_app()", program=gunicorn
+    ) as served:
+        served.wait_until_ready()
+        delivery = promote(served, 1)
+        answer.wait_until_asked()
+        served.process.terminate()
+        served.wait_for_log("Handling signal: term")
+        answer.let()
+        assert served.process.wait(timeout=20) == 0
+
+    (dispatch,) = look_up(url, delivery).dispatches
+    assert [attempt.outcome for attempt in dispatch.attempts] == ["sent"]
