@@ -73,6 +73,21 @@ class DispatchState(Enum):
 
 
 @dataclass(frozen=True)
+class Redelivery:
+    """What becomes of one dispatch that a person wants sent anew.
+
+    Attributes:
+        will: In words, what will happen, or why nothing will and what to do.
+        changes: Whether anything does.
+    """
+
+    dispatch_id: str
+    was: DispatchState
+    will: str
+    changes: bool
+
+
+@dataclass(frozen=True)
 class AttemptRecord:
     """One try at sending, as the ledger has it; ``ended_at`` and ``outcome`` are None while it runs."""
 
