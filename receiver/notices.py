@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from sqlalchemy import URL, Connection, NullPool, create_engine, text
+from sqlalchemy import URL, Connection, create_engine, text
 
 from receiver.writes import reach_postgresql
 
@@ -46,10 +46,19 @@ class Listener:
     It reconnects for as long as it lives, and wakes us each time it did: something may have been missed.
     """
 
-    def __init__(self, url: URL, us: str, wake: Callable[[], None]) -> None:
-        self._engine = create_engine(url, poolclass=NullPool, connect_args=reach_postgresql(url))
+    def __init__(
+        self,
+        url: URL,
+        us: str,
+        wake: Callable[[], None],
+        *,
+        wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
+    ) -> None:
+        self._url = url
+        self._dialect = create_engine(url).dialect
         self._us = us
         self._wake = wake
+        self._wait = wait
         self._listening = threading.Event()
         self._stopping = threading.Event()
         self._stop_read, self._stop_write = socket.socketpair()
@@ -74,14 +83,17 @@ class Listener:
     def _work(self) -> None:
         failures = 0
         while not self._stopping.is_set():
-            failures = 0 if self._listened() else failures + 1
-            self._stopping.wait(BACKOFF[min(failures, len(BACKOFF) - 1)])
+            failures = 1 if self._listened() else failures + 1
+            self._wait(self._stopping, BACKOFF[min(failures, len(BACKOFF)) - 1])
 
     def _listened(self) -> bool:
         """Listen until told to stop or until it fails; tell whether it worked for a while."""
         worked = False
         try:
             with closing(self._connect()) as connection:
+                connection.autocommit = True
+                connection.execute(_SHARE)
+                connection.execute(f"LISTEN {CHANNEL}")
                 worked = True
                 self._listening.set()
                 self._wake()
@@ -94,14 +106,9 @@ class Listener:
         return worked
 
     def _connect(self) -> Any:
-        """Connect, past the pool: psycopg's own connection can wait for notices."""
-        pooled = self._engine.raw_connection()
-        pooled.detach()
-        connection: Any = pooled.driver_connection
-        connection.autocommit = True
-        connection.execute(_SHARE)
-        connection.execute(f"LISTEN {CHANNEL}")
-        return connection
+        """Connect as the pool does, but past it: psycopg's own connection can wait for notices."""
+        words, options = self._dialect.create_connect_args(self._url)
+        return self._dialect.connect(*words, **{**options, **reach_postgresql(self._url)})
 
     def _hear(self, connection: Any) -> None:
         here = connection.execute("SELECT current_schema()").fetchone()[0]
