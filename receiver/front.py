@@ -226,23 +226,23 @@ class Front:
                 self._selector.unregister(listener)
 
     def _accept(self, listener: Any) -> None:
-        for _ in range(_ACCEPTS):
-            full = len(self._open) + self._answering >= self._connections
-            if full and not self._make_room(self._open):
-                self._accept_more(False)  # Until an answer is done.
-                return
+        for number in range(_ACCEPTS):
             try:
                 accepted, client = listener.accept()
             except OSError as error:
-                if error.errno in _NOBODY:
-                    return
-                if error.errno not in _NO_ROOM:
+                if error.errno in _NO_ROOM:
+                    # Said even where nobody knocks: only the first time it is known that somebody does.
+                    if not number and not self._make_room(self._open):
+                        self._accept_more(False)  # Until the next sweep.
+                elif error.errno not in _NOBODY:
                     raise
-                if not self._make_room(self._open):
-                    self._accept_more(False)  # Until the next sweep.
-                    return
-            else:
-                self._welcome(accepted, client, self._listeners[listener])
+                return
+            full = len(self._open) + self._answering >= self._connections
+            crowded = full and not self._make_room(self._open)
+            self._welcome(accepted, client, self._listeners[listener])
+            if crowded:
+                self._accept_more(False)  # Until an answer is done.
+                return
 
     def _welcome(self, accepted: socket.socket, client: Any, server: Any) -> None:
         accepted.setblocking(False)
