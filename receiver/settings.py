@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from receiver.budget import DEFAULT, Budget
 from receiver.durations import parse_duration, shortly
 from receiver.errors import SettingsError
 from receiver.plan import MOST_PROPERTIES, RESERVED_NAMES
@@ -29,6 +30,7 @@ SMALLEST_MAX_BODY = 1_024
 LARGEST_MAX_BODY = 16_777_216
 DEFAULT_DUPLICATE_WINDOW = timedelta(minutes=10)
 LONGEST_DUPLICATE_WINDOW = timedelta(days=1)
+DEFAULT_BUDGET = Budget.parse(DEFAULT)
 DEFAULT_RETENTION = timedelta(days=90)
 SHORTEST_RETENTION = timedelta(days=1)  # No shorter than the window: a repeat must find its first delivery.
 LONGEST_RETENTION = timedelta(days=36_500)
@@ -50,6 +52,7 @@ _OTHERS = (
     "HANDOFF_MAX_BODY",
     "HANDOFF_DUPLICATE_WINDOW",
     "HANDOFF_ORDER",
+    "HANDOFF_GITHUB_BUDGET",
     "HANDOFF_RETENTION",
     "HANDOFF_URL",  # Read by `handoff send`.
 )
@@ -78,6 +81,7 @@ class Settings:
         github: A token, or an App's client id and key; None where nothing is to be dispatched.
         duplicate_window: How long the same promotion, told again, is a duplicate; zero is never.
         order: Whether a later promotion may overtake one that waits for a retry.
+        budget: How many attempts may begin in which time; None is any number.
         retention: How long what has ended is kept; None is for ever.
         warnings: What works, but should not stay so; a line each, without a secret.
     """
@@ -92,6 +96,7 @@ class Settings:
     max_body: int = DEFAULT_MAX_BODY
     duplicate_window: timedelta = DEFAULT_DUPLICATE_WINDOW
     order: Order = "keep"
+    budget: Budget | None = DEFAULT_BUDGET
     retention: timedelta | None = DEFAULT_RETENTION
     warnings: tuple[str, ...] = ()
 
@@ -169,6 +174,7 @@ class _Reader:
             settings,
             github=self.github(check_key),
             github_api_url=self.api_url(),
+            budget=self.budget(),
             retention=self.retention(),
         )
 
@@ -290,6 +296,14 @@ class _Reader:
                 "waits for a retry"
             )
         return "keep"
+
+    def budget(self) -> Budget | None:
+        """How often GitHub may be asked."""
+        try:
+            return Budget.parse(self._value("HANDOFF_GITHUB_BUDGET") or DEFAULT)
+        except ValueError as error:
+            self.problems.append(f"HANDOFF_GITHUB_BUDGET: {error}")
+            return DEFAULT_BUDGET
 
     def retention(self) -> timedelta | None:
         """How long what has ended is kept."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from receiver.budget import DEFAULT, Budget
 from receiver.errors import SettingsError
 from receiver.secret import Secret
 from receiver.settings import GitHubApp, Settings, check_database_urls
@@ -56,6 +57,7 @@ def test_four_variables_are_enough() -> None:
         max_body=256 * 1024,
         duplicate_window=timedelta(minutes=10),
         order="keep",
+        budget=Budget.parse("1/s,80/m,500/h"),
         retention=timedelta(days=90),
         warnings=(),
     )
@@ -83,8 +85,9 @@ def test_everything_is_told_at_once() -> None:
         HANDOFF_DUPLICATE_WINDOW="a while",
         HANDOFF_ORDER="chaos",
         HANDOFF_RETENTION="1h",
+        HANDOFF_GITHUB_BUDGET="1/s,2/s",
     )
-    assert len(wrong) == 10
+    assert len(wrong) == 11
     assert not [line for line in wrong if "hunter22" in line or "two words" in line]
 
 
@@ -358,6 +361,14 @@ def test_wrong_times_and_orders(name: str, text: str, said: str) -> None:
 
     assert problem.startswith(f"{name}: got {text!r}, ")
     assert said in problem
+
+
+def test_budgets() -> None:
+    """What GitHub advises, another one, or off; anything else is refused with what is wanted."""
+    assert read().budget == read(HANDOFF_GITHUB_BUDGET=" 1/s, 80/m, 500/h").budget == Budget.parse(DEFAULT)
+    assert read(HANDOFF_GITHUB_BUDGET="100/m").budget == Budget.parse("100/m")
+    assert read(HANDOFF_GITHUB_BUDGET="off").budget is None
+    assert problems(HANDOFF_GITHUB_BUDGET="fast")[0].startswith("HANDOFF_GITHUB_BUDGET: got 'fast', want off")
 
 
 def test_orders() -> None:
