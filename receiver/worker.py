@@ -124,8 +124,8 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # As above.
         wire = _Wire(b"")
         self.handle_error(request, wire, received.client, error)
         status = b"".join(wire.sent).partition(b"\r\n")[0].decode("ascii").partition(" ")[2]
-        if not isinstance(error, ParseException) or not status:
-            status = "500 Internal Server Error"
+        if status.startswith("500") and isinstance(error, ParseException):
+            status = "400 Bad Request"  # Older ones take a bad chunk for a fault of their own.
         reason = status.partition(" ")[2].lower().replace(" ", "-")
         return Answer(refusal(status, reason, status.partition(" ")[2]), keep=False)
 
