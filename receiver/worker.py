@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from gunicorn.http import wsgi  # type: ignore[import-untyped]  # It has no types.
-from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped]  # As above.
+from gunicorn.http.errors import NoMoreData  # type: ignore[import-untyped]  # As above.
 from gunicorn.http.parser import RequestParser  # type: ignore[import-untyped]  # As above.
 from gunicorn.workers.base import Worker as GunicornWorker  # type: ignore[import-untyped]  # As above.
 
@@ -84,11 +84,14 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # As above.
                 request.body = io.BytesIO(request.body.read())
                 if wire.left or parser.unreader.buf.getvalue():  # Two readings of one end: trust neither.
                     return Answer(_UNCLEAR, keep=False)
-            keep = self._serve(request, wire, received)
         except (StopIteration, NoMoreData):
             return Answer(_CUT, keep=False)
+        except Exception as error:  # noqa: BLE001 - none of the parser's errors is our fault
+            return self._error(request, received, error, at_worst="400 Bad Request")
+        try:
+            keep = self._serve(request, wire, received)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
-            return self._error(request, received, error)
+            return self._error(request, received, error, at_worst="500 Internal Server Error")
         return Answer(b"".join(wire.sent), keep)
 
     def _serve(self, request: Any, wire: _Wire, received: Request) -> bool:
@@ -119,15 +122,15 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # As above.
             self.log.info("Autorestarting worker after current request.")
             self.alive = False
 
-    def _error(self, request: Any, received: Request, error: Exception) -> Answer:
+    def _error(self, request: Any, received: Request, error: Exception, *, at_worst: str) -> Answer:
         """Have gunicorn log it and choose the status, and tell it in our own shape."""
         wire = _Wire(b"")
         self.handle_error(request, wire, received.client, error)
         status = b"".join(wire.sent).partition(b"\r\n")[0].decode("ascii").partition(" ")[2]
-        if status.startswith("500") and isinstance(error, ParseException):
-            status = "400 Bad Request"  # Older ones take a bad chunk for a fault of their own.
-        reason = status.partition(" ")[2].lower().replace(" ", "-")
-        return Answer(refusal(status, reason, status.partition(" ")[2]), keep=False)
+        if not status.startswith("4"):
+            status = at_worst
+        name = status.partition(" ")[2]
+        return Answer(refusal(status, name.lower().replace(" ", "-"), name), keep=False)
 
 
 class _Wire:
