@@ -94,7 +94,7 @@ def run(plan: Plan, database_url: str, folder: Path) -> Found:
         ends.callback(senders.stop)
         worker_kills, process_kills = _rounds(plan, senders, receivers)
         senders.stop()
-        left = drained(database_url)
+        left = drained(database_url, timeout=plan.seconds)
         for receiver in receivers:
             receiver.stop()
         arrived = [dispatched.client_payload["handoff"]["delivery"] for dispatched in github.dispatches]
@@ -145,7 +145,7 @@ def _rounds(plan: Plan, senders: Senders, receivers: Sequence[Receiver]) -> tupl
     return kills[0], kills[1]
 
 
-def drained(database_url: str, timeout: float = 300.0) -> int:
+def drained(database_url: str, timeout: float = 60.0) -> int:
     """Wait until nothing is open; tell how much still is when that takes too long."""
     end = time.monotonic() + timeout
     with Ledger.read_only(database_url) as ledger:

@@ -102,7 +102,7 @@ class Senders:
             self.told.begun.append(promotion)
         while not self._stopping.is_set():
             try:
-                answer = _post(luck.choice(self._urls()), promotion.raw)
+                answer = post(luck.choice(self._urls()), promotion.raw)
             except requests.RequestException:
                 answer = None
             if self._take_in(promotion, answer):
@@ -125,6 +125,7 @@ class Senders:
             return True
 
 
-def _post(url: str, raw: bytes) -> requests.Response:
+def post(url: str, raw: bytes) -> requests.Response:
+    """Post a body, signed as W&B signs it."""
     headers = {"X-Wandb-Signature": sign(raw, SECRET.encode())}
     return requests.post(url, data=raw, headers=headers, timeout=PATIENCE)
