@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
     bindparam,
-    exists,
     func,
     insert,
     literal_column,
@@ -19,58 +18,30 @@ from sqlalchemy import (
     update,
 )
 
+from receiver import pauses
+from receiver.accepts import superseded_by
 from receiver.delivery import DispatchState
 from receiver.dispatch import Claim, Outcome, OutcomeKind
 from receiver.errors import LostLeaseError
 from receiver.records import dispatch_of
 from receiver.retry import Decision, Sent, Wait
-from receiver.schema import attempts, dispatches
+from receiver.schema import UtcTime, attempts, deliveries, dispatches
+from receiver.turns import Candidate, Gate, may_go
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-class Candidate(NamedTuple):
-    """What may go, as it was seen."""
-
-    seq: int
-    due_at: datetime
-
+CRASHES = 3  # So many claimants in a row died over it, and it is not claimed again.
 
 _OPEN = dispatches.c.ended_at.is_(None)
 # Written out, not bound: only so do both databases see that the index of what is being sent fits.
-_SENDING_LITERAL: ColumnElement[str] = literal_column(f"'{DispatchState.SENDING.value}'")
-_SENDING = dispatches.c.state == _SENDING_LITERAL
-
-
-def _claimable() -> tuple[ColumnElement[bool], ...]:
-    """Open, the first of its lane, and its repository free."""
-    earlier, other = dispatches.alias("earlier"), dispatches.alias("other")
-    in_line = exists().where(
-        earlier.c.repository == dispatches.c.repository,
-        earlier.c.lane == dispatches.c.lane,
-        earlier.c.seq < dispatches.c.seq,
-        earlier.c.ended_at.is_(None),
-    )
-    busy = exists().where(
-        other.c.repository == dispatches.c.repository,
-        other.c.state == _SENDING_LITERAL,
-        other.c.seq != dispatches.c.seq,
-    )
-    return _OPEN, ~in_line, ~busy
-
+_SENDING: ColumnElement[bool] = dispatches.c.state == literal_column(f"'{DispatchState.SENDING.value}'")
 
 # What every claim needs is put together once: that takes longer than running it.
-_NEXT = (
-    select(dispatches.c.seq, dispatches.c.due_at)
-    .where(*_claimable())
-    .order_by(dispatches.c.due_at, dispatches.c.seq)
-    .limit(1)
-)
-_NEXT_DUE = _NEXT.where(dispatches.c.due_at <= bindparam("due_by"))
 _STILL_DUE = (
     select(dispatches)
-    .where(dispatches.c.seq == bindparam("seen_seq"))
-    .where(dispatches.c.due_at <= bindparam("due_by"), *_claimable())
+    .where(dispatches.c.seq == bindparam("seen_seq"), _OPEN)
+    .where(dispatches.c.due_at <= bindparam("now", type_=UtcTime), may_go(dispatches))
     .with_for_update(skip_locked=True, of=dispatches)
 )
 _HELD = (dispatches.c.id == bindparam("its_id")) & (dispatches.c.fence == bindparam("its_fence")) & _SENDING
@@ -81,15 +52,27 @@ _INSERT_ATTEMPT = insert(attempts)
 _UPDATE_TAKEN = update(dispatches).where(dispatches.c.seq == bindparam("seen_seq"))
 _UPDATE_HELD = update(dispatches).where(_HELD)
 _UPDATE_ATTEMPT = update(attempts).where(_ITS_ATTEMPT)
-
-
-def next_candidate(connection: Connection, due_by: datetime | None = None) -> Candidate | None:
-    """Return what may go first, or first of all that is due; None when there is nothing."""
-    if due_by is None:
-        first = connection.execute(_NEXT).first()
-    else:
-        first = connection.execute(_NEXT_DUE, {"due_by": due_by}).first()
-    return None if first is None else Candidate(*first)
+_UPDATE_BY_ID = update(dispatches).where(dispatches.c.id == bindparam("its_id"))
+_MAKE_DUE = update(dispatches).where(
+    _OPEN, dispatches.c.attempts_begun == 0, dispatches.c.due_at > bindparam("now", type_=UtcTime)
+)
+_THIS, _ITS_DELIVERY = dispatches.alias("this"), deliveries.alias("its_delivery")
+_OVERTAKER = (
+    select(dispatches.c.delivery_id)
+    .select_from(dispatches.join(deliveries))
+    .join(_THIS, _THIS.c.id == bindparam("its_id"))
+    .join(_ITS_DELIVERY, _ITS_DELIVERY.c.id == _THIS.c.delivery_id)
+    .where(
+        dispatches.c.repository == bindparam("its_repository"),
+        dispatches.c.lane == bindparam("its_lane"),
+        dispatches.c.seq > _THIS.c.seq,
+        dispatches.c.overtakes.is_(True),
+        deliveries.c.slot == _ITS_DELIVERY.c.slot,
+        _OPEN,
+    )
+    .order_by(dispatches.c.seq)
+    .limit(1)
+)
 
 
 def count_open(connection: Connection) -> int:
@@ -102,22 +85,48 @@ def release_leases(connection: Connection) -> int:
     return connection.execute(update(dispatches).where(_SENDING).values(due_at=_LONG_AGO)).rowcount
 
 
+def mend(now: datetime, connection: Connection) -> int:
+    """Make due what is new and yet lies ahead, and end pauses later than any can; tell how many were."""
+    fresh = connection.execute(_MAKE_DUE, {"now": now, "due_at": now}).rowcount
+    return fresh + pauses.mend(now, connection)
+
+
 def begin_attempt(
-    candidate: Candidate, now: datetime, lease: timedelta, connection: Connection
+    candidate: Candidate, gate: Gate, now: datetime, lease: timedelta, connection: Connection
 ) -> Claim | None:
     """Take the candidate if it may still go, and write its attempt down."""
-    row = connection.execute(_STILL_DUE, {"seen_seq": candidate.seq, "due_by": now}).first()
+    gate.lock(connection)
+    if not gate.is_open(connection, now):
+        return None
+    row = connection.execute(_STILL_DUE, {"seen_seq": candidate.seq, "now": now}).first()
     if row is None:
         return None
-    taken: dict[str, Any] = {"seen_seq": row.seq, "state": DispatchState.SENDING.value, "due_at": now + lease}
+    taken: dict[str, Any] = {"state": DispatchState.SENDING.value, "due_at": now + lease}
     taken |= {"fence": row.fence + 1, "attempts_begun": row.attempts_begun + 1}
-    taken |= {name: getattr(row, name) for name in ("attempts_used", "doubts", "doubt_since")}
+    taken |= {name: getattr(row, name) for name in ("attempts_used", "doubts", "doubt_since", "crashes")}
     if row.state == DispatchState.SENDING.value:
         taken |= _close_unanswered(row, now, connection)
-    connection.execute(_UPDATE_TAKEN, taken)
+    if taken["crashes"] >= CRASHES:
+        _give_up(row, taken, now, connection)
+        return None
+    connection.execute(_UPDATE_TAKEN, {"seen_seq": row.seq, **taken})
     begun = {"dispatch_id": row.id, "number": taken["attempts_begun"], "started_at": now}
     connection.execute(_INSERT_ATTEMPT, begun)
     return _claim(row, taken, now)
+
+
+def _give_up(row: Row[Any], taken: Mapping[str, Any], now: datetime, connection: Connection) -> None:
+    """End what its claimants do not survive, before it ends one more."""
+    end = {
+        "attempts_begun": row.attempts_begun,
+        "state": DispatchState.DEAD.value,
+        "due_at": None,
+        "ended_at": now,
+        "reason": "crashed",
+        "detail": f"{CRASHES} processes in a row ended, or stalled, while they sent it; it may have arrived. "
+        "See in their logs why, and whether it ran, then redeliver it",
+    }
+    connection.execute(_UPDATE_TAKEN, {"seen_seq": row.seq, **taken, **end})
 
 
 def _close_unanswered(row: Row[Any], now: datetime, connection: Connection) -> dict[str, Any]:
@@ -135,6 +144,7 @@ def _close_unanswered(row: Row[Any], now: datetime, connection: Connection) -> d
         "attempts_used": row.attempts_used + 1,
         "doubts": row.doubts + 1,
         "doubt_since": row.doubt_since or started_at,
+        "crashes": row.crashes + 1,
     }
 
 
@@ -148,6 +158,7 @@ def _claim(row: Row[Any], taken: Mapping[str, Any], now: datetime) -> Claim:
         unanswered=taken["doubt_since"],
         doubts=taken["doubts"],
         lease_until=taken["due_at"],
+        open_since=row.redelivered_at or row.accepted_at,
     )
 
 
@@ -161,7 +172,7 @@ def write_held(claim: Claim, values: Mapping[str, Any], connection: Connection) 
 
 
 def record(claim: Claim, decision: Decision, outcome: Outcome, now: datetime, connection: Connection) -> None:
-    """End the attempt, and the dispatch unless it waits for another."""
+    """End the attempt, and the dispatch unless it waits for another, and learn from it."""
     write_held(claim, _after(claim, decision, outcome, now), connection)
     which = {"its_id": claim.dispatch.id, "its_number": claim.attempt}
     end = {
@@ -172,12 +183,26 @@ def record(claim: Claim, decision: Decision, outcome: Outcome, now: datetime, co
         "status": outcome.status,
     }
     connection.execute(_UPDATE_ATTEMPT, which | end)
+    if isinstance(decision, Wait):
+        _give_way(claim, now, connection)
+    pauses.learn(claim.dispatch.repository, outcome, now, connection)
+
+
+def _give_way(claim: Claim, now: datetime, connection: Connection) -> None:
+    """Where a later one of the same lane and slot may overtake, it does so now that this one waits."""
+    lane = {"its_id": claim.dispatch.id, "its_repository": claim.dispatch.repository}
+    newer = connection.scalar(_OVERTAKER, lane | {"its_lane": claim.dispatch.lane})
+    if newer is not None:
+        values = {"state": DispatchState.SUPERSEDED.value, "due_at": None, "ended_at": now}
+        why = {"reason": DispatchState.SUPERSEDED.value, "detail": superseded_by(newer)}
+        connection.execute(_UPDATE_BY_ID, {"its_id": claim.dispatch.id, **values, **why})
 
 
 def _after(claim: Claim, decision: Decision, outcome: Outcome, now: datetime) -> dict[str, Any]:
     """Return what becomes of the dispatch's row."""
     values: dict[str, Any] = {
         "attempts_used": claim.attempts_used + decision.counts,
+        "crashes": 0,
         "reason": outcome.reason,
         "detail": outcome.detail,
     }

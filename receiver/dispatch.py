@@ -40,6 +40,7 @@ class Claim:
         attempts_used: Tries before this one that count.
         unanswered: When the first try began that may have arrived though its answer is not known.
         doubts: How many such tries there were.
+        open_since: When it was accepted, or the last time that a person had it sent anew.
     """
 
     dispatch: Dispatch
@@ -50,6 +51,7 @@ class Claim:
     unanswered: datetime | None
     doubts: int
     lease_until: datetime
+    open_since: datetime
 
 
 class OutcomeKind(Enum):
@@ -80,6 +82,23 @@ class Outcome:
     wait: timedelta | None = None
     run_url: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Why some or all dispatches wait though they are due.
+
+    Attributes:
+        scope: The repository that keeps failing, or ``*`` where GitHub asked our credential to wait.
+        until: From then on one more is tried; where that fails the pause begins anew, and longer.
+        failures: How often it failed in a row.
+        reason: Of the last failure.
+    """
+
+    scope: str
+    until: datetime
+    failures: int
+    reason: str
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import random
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from itertools import chain, repeat
@@ -67,8 +68,12 @@ class Claims(Protocol):
         """End the attempt."""
         ...
 
-    def next_due(self) -> datetime | None:
+    def next_due(self, now: datetime) -> datetime | None:
         """Tell when to claim next."""
+        ...
+
+    def mend(self, now: datetime) -> int:
+        """Have nothing wait for a clock that was put back."""
         ...
 
     def subscribe(self, wake: Callable[[], None]) -> None:
@@ -118,6 +123,15 @@ def _log_bug(doing: str, error: Exception) -> None:
     _log.error("%s: unexpected %s\n%s", doing, type(error).__name__, where)
 
 
+@contextmanager
+def _logged(what: str) -> Iterator[None]:
+    """Go on though the ledger is away, which is only logged."""
+    try:
+        yield
+    except LedgerError as error:
+        _log.warning("%s: %s", what, error)
+
+
 def _found(url: str) -> Outcome:
     detail = "an earlier attempt got no answer, but its run is there: not sent again"
     return Outcome(OutcomeKind.SENT, "already-sent", detail, run_url=url)
@@ -127,6 +141,10 @@ def _not_again(claim: Claim, search: RunSearch) -> Outcome:
     looked = f"the look for its run failed ({search.why_not})" if search.why_not else "no run shows its key"
     detail = f"{claim.doubts} attempts may have arrived, and {looked}: see whether it ran, then redeliver it"
     return Outcome(OutcomeKind.REFUSED, GAVE_UP, detail)
+
+
+def _key(claim: Claim) -> tuple[str, int]:
+    return claim.dispatch.id, claim.fence
 
 
 class Dispatcher:
@@ -151,6 +169,7 @@ class Dispatcher:
         self._lease = lease
         self._longest_wait = LONGEST_WAIT
         self._changed = threading.Condition()
+        self._choosing = threading.Lock()
         self._wakes = 0
         self._stopping = threading.Event()
         self._drained = threading.Event()
@@ -196,19 +215,29 @@ class Dispatcher:
 
     def run_once(self) -> bool:
         """Claim one dispatch and see its attempt through; False when nothing is due."""
-        claim = self._ledger.claim(self._now(), self._lease)
+        claim = self._claim()
         if claim is None:
             return False
         self.wake()  # Where there was one there may be more, for another thread.
-        held = claim.dispatch.id, claim.fence
-        self._held[held] = claim
         try:
             self._see_through(claim)
         except LostLeaseError as error:
             _log.warning("%s", error)
         finally:
-            del self._held[held]
+            del self._held[_key(claim)]
         return True
+
+    def _claim(self) -> Claim | None:
+        """Claim one, but never from ourselves: what is held here is alive, whatever the clock shows now."""
+        with self._choosing:
+            now = self._now()
+            for held in self._held.copy().values():
+                if held.lease_until <= now:
+                    self._renew(held, now)
+            claim = self._ledger.claim(now, self._lease)
+            if claim is not None:
+                self._held[_key(claim)] = claim
+            return claim
 
     def _see_through(self, claim: Claim) -> None:
         outcome, tried = deliver(claim, self._ledger, self._destination)
@@ -216,7 +245,7 @@ class Dispatcher:
         decision = decide(
             outcome,
             attempts_used=claim.attempts_used,
-            accepted_at=claim.dispatch.accepted_at,
+            open_since=claim.open_since,
             now=now,
             jitter=self._jitter,
             doubts=claim.doubts,
@@ -267,9 +296,10 @@ class Dispatcher:
 
     def _wait(self, seen: int) -> None:
         """Wait until something is due, or for news since ``seen``."""
-        due = self._ledger.next_due()
+        now = self._now()
+        due = self._ledger.next_due(now)
         longest = self._longest_wait if self._ledger.hears_all else POLL
-        wait = longest if due is None else min(due - self._now(), longest)
+        wait = longest if due is None else min(due - now, longest)
         with self._changed:
             self._changed.wait_for(
                 lambda: self._wakes != seen or self._stopping.is_set(),
@@ -278,17 +308,26 @@ class Dispatcher:
 
     def _beat(self) -> None:
         while not self._drained.wait(self._lease.total_seconds() / 3):
-            self.renew_held()
+            self.beat()
 
-    def renew_held(self) -> None:
-        """Hold for longer what is being sent: a slow server must not make us lose the claim."""
-        for claim in list(self._held.values()):
-            self._renew(claim)
+    def beat(self) -> None:
+        """Hold for longer what is being sent, which a slow server must not cost us; and heed the clock."""
+        now = self._now()
+        for claim in self._held.copy().values():
+            with _logged(f"dispatch {claim.dispatch.id}: its lease is not renewed"):
+                self._renew(claim, now)
+        with _logged("nobody looks whether the clock was put back"):
+            self._mend(now)
 
-    def _renew(self, claim: Claim) -> None:
+    def _mend(self, now: datetime) -> None:
+        if self._ledger.mend(now):
+            _log.warning("the clock was put back: what waited for it to come round is due now")
+            self.wake()
+
+    def _renew(self, claim: Claim, now: datetime) -> None:
         try:
-            self._ledger.renew(claim, self._now(), self._lease)
+            renewed = self._ledger.renew(claim, now, self._lease)
         except LostLeaseError:
-            pass  # Ended meanwhile, or taken over: whoever records it will see which.
-        except LedgerError as error:
-            _log.warning("dispatch %s: its lease is not renewed: %s", claim.dispatch.id, error)
+            return  # Ended meanwhile, or taken over: whoever records it will see which.
+        if _key(claim) in self._held:
+            self._held[_key(claim)] = renewed

@@ -17,15 +17,16 @@ from typing import Any
 from sqlalchemy import Connection, Engine, update
 from sqlalchemy.exc import IntegrityError
 
-from receiver import accepts, claims, notices, records, retention, schema
+from receiver import accepts, claims, notices, pauses, records, redeliveries, retention, schema, turns
 from receiver.accepts import DUPLICATE_WINDOW
-from receiver.claims import Candidate
-from receiver.delivery import Delivery, DeliveryRecord, Receipt, Rejection
-from receiver.dispatch import Claim, Dispatch, Outcome
+from receiver.budget import Budget
+from receiver.delivery import Delivery, DeliveryRecord, Receipt, Redelivery, Rejection
+from receiver.dispatch import Claim, Dispatch, Outcome, Pause
 from receiver.errors import LedgerError, ReceiverError
 from receiver.retention import Rest, no_rest
 from receiver.retry import Decision
 from receiver.schema import meta
+from receiver.turns import Candidate, Gate
 from receiver.writes import (
     GroupCommit,
     NoWrites,
@@ -46,10 +47,13 @@ class Ledger:
         one_process: Whether only one process may have it open to write: SQLite, not PostgreSQL.
     """
 
-    def __init__(self, reads: Engine, writes: Writes, *, one_process: bool) -> None:
+    def __init__(
+        self, reads: Engine, writes: Writes, *, one_process: bool, budget: Budget | None = None
+    ) -> None:
         self.one_process = one_process
         self._reads = reads
         self._writes = writes
+        self._gate = Gate(budget)
         self._claiming = threading.Lock()
         self._wakes: list[Callable[[], None]] = []
         self._listener: notices.Listener | None = None
@@ -58,10 +62,14 @@ class Ledger:
         self._traces: deque[Rejection] = deque(maxlen=accepts.REJECTIONS_KEPT)
 
     @classmethod
-    def open(cls, url: str) -> Ledger:
+    def open(cls, url: str, *, budget: Budget | None = None) -> Ledger:
         """Open the ledger, made or migrated first where it must be.
 
         To be called in the process that uses it: neither threads nor connections outlive a fork.
+
+        Args:
+            url: Which database.
+            budget: How many attempts may begin; those of all receivers that share the database count.
 
         Raises:
             LedgerError: It cannot be reached.
@@ -71,12 +79,13 @@ class Ledger:
         if parsed.get_backend_name() != "sqlite":
             with _opening(postgresql_engine(parsed)) as engine:
                 schema.migrate(engine)
-            return cls(engine, OwnTransaction(engine), one_process=False)
+            return cls(engine, OwnTransaction(engine), one_process=False, budget=budget)
         path = Path(str(parsed.database)).absolute()
         create_sqlite_file(path)
         with _opening(sqlite_engine(path, writes=True)) as engine:
             schema.migrate(engine)
-        return cls(sqlite_engine(path, writes=False), GroupCommit(engine), one_process=True)
+        reads = sqlite_engine(path, writes=False)
+        return cls(reads, GroupCommit(engine), one_process=True, budget=budget)
 
     @classmethod
     def read_only(cls, url: str) -> Ledger:
@@ -158,12 +167,13 @@ class Ledger:
     def claim(self, now: datetime, lease: timedelta) -> Claim | None:
         """Take what is due first and may go now, with its next attempt written down as begun; or None.
 
-        In a lane the earliest open dispatch goes first; a repository gets one at a time; what
-        another holds is theirs until its lease ends.
+        In a lane the earliest open dispatch goes first; a repository gets one at a time, and none while it
+        is paused; what another holds is theirs until its lease ends.  Nothing goes while the budget is
+        spent or GitHub asked us to wait.
         """
         with self._claiming:  # Among ourselves one after another: nobody looks at what a neighbour takes.
             for _ in range(3):  # Other processes look too: who comes second looks again.
-                candidate = self._next(due_by=now)
+                candidate = self._next(now)
                 claim = None if candidate is None else self._take(candidate, now, lease)
                 if candidate is None or claim is not None:
                     return claim
@@ -195,15 +205,47 @@ class Ledger:
         self._tell()
         return released
 
-    def next_due(self) -> datetime | None:
+    def mend(self, now: datetime) -> int:
+        """After the clock was put back, have nothing wait for what it showed before; tell how much did."""
+        return self._writes.run(partial(claims.mend, now))
+
+    def next_due(self, now: datetime) -> datetime | None:
         """Tell when there is something to claim, as far as is known now; None when nothing is open."""
-        candidate = self._next()
-        return None if candidate is None else candidate.due_at
+        with self._reading() as connection:
+            due = turns.look_again_at(connection, now)
+            opens = self._gate.opens_at(connection, now)
+        return due if due is None or opens is None else max(due, opens)
 
     def open_count(self) -> int:
         """Tell how many dispatches have not ended."""
         with self._reading() as connection:
             return claims.count_open(connection)
+
+    def redeliver(
+        self, id_prefix: str, *, now: datetime, force: bool = False, only_tell: bool = False
+    ) -> list[Redelivery]:
+        """Have the dispatches of a delivery, or one dispatch, sent anew with the same key; tell of each.
+
+        Where an earlier attempt may have arrived its run is looked for first.  What waits for a retry is
+        due now, and sent once, not twice.
+
+        Args:
+            id_prefix: How the id begins.
+            now: The time.
+            force: Also what was sent or superseded, which starts another build; and without a look.
+            only_tell: Change nothing.
+
+        Raises:
+            NoSuchDeliveryError: No id, or more than one, begins like that.
+            NotRedeliveredError: None can be sent anew, as it stands; nothing was changed.
+        """
+        work = partial(redeliveries.redeliver, id_prefix, now, force=force, only_tell=only_tell)
+        if only_tell:
+            with self._reading() as connection:
+                return work(connection)
+        told = self._writes.run(work)
+        self._tell()
+        return told
 
     def prune(self, ended_before: datetime, *, rest: Rest = no_rest) -> int:
         """Forget the deliveries that ended with all their dispatches before then; tell how many."""
@@ -221,6 +263,26 @@ class Ledger:
         with self._reading() as connection:
             return records.by_prefix(connection, id_prefix)
 
+    def dead(self, limit: int = 50) -> list[DeliveryRecord]:
+        """Return the newest deliveries of which a dispatch is dead, newest first."""
+        with self._reading() as connection:
+            return records.dead(connection, limit)
+
+    def unfinished(self, limit: int = 50) -> list[DeliveryRecord]:
+        """Return the newest deliveries of which a dispatch has not ended, newest first."""
+        with self._reading() as connection:
+            return records.unfinished(connection, limit)
+
+    def unfinished(self, limit: int = 50) -> list[DeliveryRecord]:
+        """Return the newest deliveries of which a dispatch has not ended, newest first."""
+        with self._reading() as connection:
+            return records.unfinished(connection, limit)
+
+    def pauses(self) -> list[Pause]:
+        """Return what gets nothing for now, or is tried again since its time is over; the longest first."""
+        with self._reading() as connection:
+            return pauses.listed(connection)
+
     def rejections(self, limit: int = 50) -> list[Rejection]:
         """Return the newest traces of what was not taken, newest first."""
         with self._reading() as connection:
@@ -228,13 +290,13 @@ class Ledger:
 
     # --- behind the counter
 
-    def _next(self, *, due_by: datetime | None = None) -> Candidate | None:
+    def _next(self, now: datetime) -> Candidate | None:
         with self._reading() as connection:
-            return claims.next_candidate(connection, due_by)
+            return turns.next_due(connection, now, now) if self._gate.is_open(connection, now) else None
 
     def _take(self, candidate: Candidate, now: datetime, lease: timedelta) -> Claim | None:
         try:
-            return self._writes.run(partial(claims.begin_attempt, candidate, now, lease))
+            return self._writes.run(partial(claims.begin_attempt, candidate, self._gate, now, lease))
         except LedgerError as error:
             if isinstance(error.__cause__, IntegrityError):
                 return None  # Another process took one for the same repository at the same moment.

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from receiver.dispatch import Outcome, OutcomeKind
 
-# The wait after the first, second, … attempt that failed; the last one repeats.
+# The wait after the first, second, … attempt that failed; the one after the last wait is the last.
 SCHEDULE = (
     timedelta(seconds=5),
     timedelta(seconds=30),
@@ -18,6 +18,7 @@ SCHEDULE = (
     timedelta(hours=2),
     timedelta(hours=5),
     timedelta(hours=10),
+    timedelta(hours=14),
 )
 # The wait after the first, second, … attempt that may have arrived: long enough for its run to show.
 # There are as many resends as waits, and each doubles the build if the look before it saw too little.
@@ -27,7 +28,7 @@ AMBIGUOUS_SCHEDULE = (
     timedelta(minutes=30),
     timedelta(hours=2),
 )
-GIVE_UP_AFTER = timedelta(hours=24)
+GIVE_UP_AFTER = timedelta(days=3)  # Whatever a server asked us to wait for.
 JITTER = 0.2  # Each wait is up to this part longer or shorter.
 
 # What a server may ask for: a moment at least, and no clock or header that went wrong keeps us for days.
@@ -73,14 +74,15 @@ def decide(  # noqa: PLR0913 - all that the rule depends on, and nothing else
     outcome: Outcome,
     *,
     attempts_used: int,
-    accepted_at: datetime,
+    open_since: datetime,
     now: datetime,
     jitter: Callable[[], float],
     doubts: int = 0,
 ) -> Decision:
     """Return what follows from an attempt.
 
-    ``attempts_used`` earlier ones counted; ``doubts`` earlier ones may have arrived without an answer.
+    ``attempts_used`` earlier ones counted since it was accepted or redelivered, at ``open_since``;
+    ``doubts`` earlier ones may have arrived without an answer.
     ``jitter`` gives a number from 0 to 1; a half makes a wait neither longer nor shorter.
     """
     if outcome.kind is OutcomeKind.SENT:
@@ -89,9 +91,11 @@ def decide(  # noqa: PLR0913 - all that the rule depends on, and nothing else
         return Dead(outcome.reason, outcome.detail)
     if outcome.kind is OutcomeKind.AMBIGUOUS and not may_resend(doubts + 1):
         return _gave_up(f"{doubts + 1} attempts may have arrived, none was confirmed", outcome)
+    if outcome.kind is not OutcomeKind.THROTTLED and attempts_used >= len(SCHEDULE):
+        return _gave_up(f"{attempts_used + 1} attempts failed", outcome)
     wait = _wait(outcome, attempts_used, doubts, jitter)
-    if now + wait > accepted_at + GIVE_UP_AFTER:
-        return _gave_up("the next attempt would be more than 24 hours after the delivery", outcome)
+    if now + wait > open_since + GIVE_UP_AFTER:
+        return _gave_up("the next attempt would be more than three days after the delivery", outcome)
     return Wait(now + wait, counts=outcome.kind is not OutcomeKind.THROTTLED)
 
 
@@ -100,14 +104,16 @@ def may_resend(doubts: int) -> bool:
     return doubts <= len(AMBIGUOUS_SCHEDULE)
 
 
+def throttled_for(outcome: Outcome) -> timedelta:
+    """Return what the server asked for, to the second: earlier would be held against us."""
+    asked = THROTTLE_DEFAULT if outcome.wait is None else outcome.wait
+    return min(max(asked, THROTTLE_SHORTEST), THROTTLE_LONGEST)
+
+
 def _wait(outcome: Outcome, attempts_used: int, doubts: int, jitter: Callable[[], float]) -> timedelta:
-    if outcome.kind is OutcomeKind.THROTTLED:  # To the second as asked: earlier would be held against us.
-        asked = THROTTLE_DEFAULT if outcome.wait is None else outcome.wait
-        return min(max(asked, THROTTLE_SHORTEST), THROTTLE_LONGEST)
-    if outcome.kind is OutcomeKind.AMBIGUOUS:
-        wait = AMBIGUOUS_SCHEDULE[doubts]
-    else:
-        wait = SCHEDULE[min(attempts_used, len(SCHEDULE) - 1)]
+    if outcome.kind is OutcomeKind.THROTTLED:
+        return throttled_for(outcome)
+    wait = AMBIGUOUS_SCHEDULE[doubts] if outcome.kind is OutcomeKind.AMBIGUOUS else SCHEDULE[attempts_used]
     return wait * (1 + JITTER * (2 * jitter() - 1))
 
 

@@ -30,7 +30,7 @@ def decided(
     return decide(
         outcome,
         attempts_used=used,
-        accepted_at=START,
+        open_since=START,
         now=START + after,
         jitter=lambda: jitter,
         doubts=doubts,
@@ -56,20 +56,40 @@ def test_what_is_refused_is_dead_at_once_with_its_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("used", "seconds"), list(enumerate([5, 30, 120, 600, 1800, 7200, 18000, 36000])), ids=str
+    ("used", "seconds"), list(enumerate([5, 30, 120, 600, 1800, 7200, 18000, 36000, 50400])), ids=str
 )
 def test_failures_wait_by_the_schedule(used: int, seconds: int) -> None:
     """
-    5 s, 30 s, 2 m, 10 m, 30 m, 2 h, 5 h, 10 h; each attempt counts.
+    5 s, 30 s, 2 m, 10 m, 30 m, 2 h, 5 h, 10 h, 14 h; each attempt counts.
     """
     assert decided(UNREACHABLE.outcome, used=used) == Wait(START + timedelta(seconds=seconds), counts=True)
 
 
-def test_the_last_wait_of_the_schedule_repeats() -> None:
+@pytest.mark.parametrize("answer", [UNREACHABLE, RESET], ids=["retry", "ambiguous"])
+def test_the_tenth_failure_is_the_last(answer: Answer) -> None:
     """
-    After the end of the schedule it goes on with the last wait, while a day has room for it.
+    After as many attempts as there are waits, and one more, a person decides.
     """
-    assert decided(UNREACHABLE.outcome, used=100) == Wait(START + SCHEDULE[-1])
+    assert isinstance(decided(answer.outcome, used=8), Wait)
+    decision = decided(answer.outcome, used=9)
+
+    assert decision == Dead(
+        GAVE_UP, f"gave up: 10 attempts failed. The last answer was: {answer.outcome.detail}"
+    )
+
+
+def test_a_throttle_is_never_the_last() -> None:
+    """
+    Waits that GitHub asked for use up nothing, however many attempts were used before.
+    """
+    assert isinstance(decided(BUSY.outcome, used=9), Wait)
+
+
+def test_the_schedule_ends_before_its_time_does() -> None:
+    """
+    With every wait as long as it can be, all ten attempts are made.
+    """
+    assert sum(SCHEDULE, timedelta(0)) * 1.2 < GIVE_UP_AFTER
 
 
 @pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 24), (0.5, 30), (1.0, 36)])
@@ -81,9 +101,9 @@ def test_a_wait_is_up_to_a_fifth_longer_or_shorter(jitter: float, seconds: int) 
 
 
 @pytest.mark.parametrize("answer", [UNREACHABLE, BUSY, RESET], ids=["retry", "throttled", "ambiguous"])
-def test_a_day_after_acceptance_it_is_dead(answer: Answer) -> None:
+def test_three_days_after_acceptance_it_is_dead(answer: Answer) -> None:
     """
-    When the next attempt would be over 24 hours after the delivery, it is dead and says the last answer.
+    When the next attempt would be over three days after the delivery, it is dead and says the last answer.
     """
     decision = decided(answer.outcome, after=GIVE_UP_AFTER)
 
@@ -92,9 +112,9 @@ def test_a_day_after_acceptance_it_is_dead(answer: Answer) -> None:
     assert answer.outcome.detail in decision.detail
 
 
-def test_the_day_includes_its_last_moment() -> None:
+def test_the_three_days_include_their_last_moment() -> None:
     """
-    An attempt exactly 24 hours after acceptance is still made; one a microsecond later is not.
+    An attempt exactly three days after acceptance is still made; one a microsecond later is not.
     """
     just = GIVE_UP_AFTER - timedelta(seconds=90)
 
@@ -154,14 +174,14 @@ def test_what_may_have_arrived_is_sent_again_a_few_times_only() -> None:
     ),
     used=st.integers(0, 10_000),
     doubts=st.integers(0, 100),
-    after=st.timedeltas(timedelta(-1), timedelta(days=3)),
+    after=st.timedeltas(timedelta(-1), timedelta(days=9)),
     jitter=st.floats(0, 1),
 )
-def test_no_wait_is_in_the_past_or_past_the_day(
+def test_no_wait_is_in_the_past_or_past_the_three_days(
     outcome: Outcome, used: int, doubts: int, after: timedelta, jitter: float
 ) -> None:
     """
-    Whatever came back and whenever: a wait ends after now and within the day, or there is none.
+    Whatever came back and whenever: a wait ends after now and within three days, or there is none.
     """
     decision = decided(outcome, used=used, doubts=doubts, after=after, jitter=jitter)
 

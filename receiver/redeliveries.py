@@ -1,0 +1,113 @@
+"""What a person has sent anew: the same dispatch, with the same key, by the same way out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, select, update
+
+from receiver.delivery import DispatchState, Redelivery
+from receiver.errors import LedgerError
+from receiver.records import NoSuchDeliveryError, begins_with
+from receiver.schema import deliveries, dispatches
+
+_PENDING, _SENDING = DispatchState.PENDING, DispatchState.SENDING
+_DEAD, _SUPERSEDED = DispatchState.DEAD, DispatchState.SUPERSEDED
+
+_BUSY = "is being sent just now: wait until that has ended, and look again"
+_ONLY_WITH_FORCE = "only with force is it sent again, and starts another build"
+
+
+class NotRedeliveredError(LedgerError):
+    """Nothing was changed, as things stand; the message says what to do."""
+
+    reason = "not-redelivered"
+
+
+def redeliver(
+    id_prefix: str, now: datetime, connection: Connection, *, force: bool, only_tell: bool
+) -> list[Redelivery]:
+    """Have the dispatches of a delivery, or one dispatch, sent anew; or only tell what would become of each.
+
+    Raises:
+        NoSuchDeliveryError: No id, or more than one, begins like that.
+        NotRedeliveredError: None of them can be sent anew; nothing was changed.
+    """
+    rows = _found(id_prefix, connection, lock=not only_tell)
+    told = [_tell(row, force=force) for row in rows]
+    if not any(one.changes for one in told):
+        raise NotRedeliveredError("; ".join(f"dispatch {one.dispatch_id} {one.will}" for one in told))
+    for row, one in zip(rows, told, strict=True):
+        if one.changes and not only_tell:
+            connection.execute(_UPDATE, {"its_seq": row.seq, **_anew(row, now, force=force)})
+    return told
+
+
+def _found(id_prefix: str, connection: Connection, *, lock: bool) -> Sequence[Row[Any]]:
+    """Return the dispatches that are meant: a delivery's, or the one of that id."""
+    named = _one(connection.scalars(_ids(deliveries, id_prefix)).all(), id_prefix)
+    its = dispatches.c.delivery_id == named
+    if named is None:
+        its = dispatches.c.id == _one(connection.scalars(_ids(dispatches, id_prefix)).all(), id_prefix)
+    query = select(dispatches).where(its).order_by(dispatches.c.seq)
+    rows = connection.execute(query.with_for_update() if lock else query).all()
+    if not rows:
+        what = (
+            "no delivery and no dispatch has an id that begins with"
+            if named is None
+            else "nothing is sent for"
+        )
+        raise NoSuchDeliveryError(f"{what} {id_prefix!r}")
+    return rows
+
+
+def _ids(table: Any, id_prefix: str) -> Any:
+    return select(table.c.id).where(begins_with(table.c.id, id_prefix)).order_by(table.c.id).limit(2)
+
+
+def _one(ids: Sequence[str], id_prefix: str) -> str | None:
+    if len(ids) > 1 and ids[0] != id_prefix:
+        raise NoSuchDeliveryError(f"more than one id begins with {id_prefix!r}")
+    return ids[0] if ids else None
+
+
+def _tell(row: Row[Any], *, force: bool) -> Redelivery:
+    was = DispatchState(row.state)
+    if was is _SENDING:
+        return Redelivery(
+            row.id, was, "is being sent just now: wait until that has ended, and look again", False
+        )
+    if was in {_PENDING, _DEAD}:
+        when = "is sent now instead of later" if was is _PENDING else "is sent again now, with the same key"
+        return Redelivery(row.id, was, f"{when}{_after_a_look(row, force=force)}", changes=True)
+    if not force:
+        why = "was superseded by a later promotion" if was is _SUPERSEDED else "was sent"
+        return Redelivery(
+            row.id, was, f"{why}: only with force is it sent again, and starts another build", False
+        )
+    return Redelivery(row.id, was, "is sent again now and starts another build, with the same key", True)
+
+
+def _after_a_look(row: Row[Any], *, force: bool) -> str:
+    if not row.doubts:
+        return ""
+    if force:
+        return ", without a look for the run that an earlier attempt may have started"
+    return ", unless its run is found: an earlier attempt may have arrived"
+
+
+def _anew(row: Row[Any], now: datetime, *, force: bool) -> Mapping[str, Any]:
+    """Return what becomes of the row; of all doubts one is kept, so that its run is looked for first."""
+    values: dict[str, Any] = {"state": _PENDING.value, "due_at": now, "ended_at": None, "run_url": None}
+    values |= {"redeliveries": row.redeliveries + 1, "redelivered_at": now, "crashes": 0}
+    looks = bool(row.doubts) and not force
+    if row.state != _PENDING.value:
+        values |= {"attempts_used": 0, "doubts": int(looks)}
+    if not looks:
+        values |= {"doubts": 0, "doubt_since": None}
+    return values | {"possibly_duplicated": row.possibly_duplicated or (force and row.doubts > 0)}
+
+
+_UPDATE = update(dispatches).where(dispatches.c.seq == bindparam("its_seq"))
