@@ -99,8 +99,8 @@ def github_with_app() -> Iterator[tuple[GitHubStandIn, str]]:
 
 
 @contextlib.contextmanager
-def receiver_at_work(folder: Path, github_url: str, private_key: str) -> Iterator[Receiver]:
-    """``handoff serve`` with its six variables, up and ready; SIGTERM at the end."""
+def receiver_at_work(folder: Path, github_url: str, private_key: str, **others: str) -> Iterator[Receiver]:
+    """``handoff serve`` with its six variables and any others, up and ready; SIGTERM at the end."""
     settings = {
         "WANDB_WEBHOOK_SECRET": secrets.token_urlsafe(32),
         "WANDB_WEBHOOK_TOKEN": secrets.token_urlsafe(32),
@@ -109,6 +109,7 @@ def receiver_at_work(folder: Path, github_url: str, private_key: str) -> Iterato
         "GITHUB_API_URL": github_url,
         "HANDOFF_REPOSITORY": REPOSITORY,
         "HANDOFF_DATABASE_URL": f"sqlite:///{folder / 'handoff.db'}",
+        **others,
     }
     port = _free_port()
     log = folder / "receiver.log"
