@@ -51,7 +51,7 @@ def begins_with(column: ColumnElement[str], id_prefix: str) -> ColumnElement[boo
 def dead(connection: Connection, limit: int) -> list[DeliveryRecord]:
     """Return the newest deliveries of which a dispatch is dead, newest first."""
     # Written out, not bound: only so do both databases see that the index of what is dead fits.
-    state = literal_column(f"'{DispatchState.DEAD.value}'")
+    state: ColumnElement[str] = literal_column(f"'{DispatchState.DEAD.value}'")
     return _of_dispatches(connection, dispatches.c.state == state, limit)
 
 
@@ -67,14 +67,6 @@ def _of_dispatches(connection: Connection, which: ColumnElement[bool], limit: in
     found = select(deliveries).where(deliveries.c.id.in_(newest_of_them)).order_by(deliveries.c.seq.desc())
     rows = connection.execute(found).all()  # Far from each other, maybe: what lies between is not read.
     return [record for row in rows for record in _delivery_records(connection, [row])]
-
-
-def unfinished(connection: Connection, limit: int) -> list[DeliveryRecord]:
-    """Return the newest deliveries of which a dispatch has not ended, newest first."""
-    open_ones = select(dispatches.c.delivery_id).where(dispatches.c.ended_at.is_(None))
-    ids = list(dict.fromkeys(connection.scalars(open_ones.order_by(dispatches.c.seq.desc()).limit(limit))))
-    query = select(deliveries).where(deliveries.c.id.in_(ids)).order_by(deliveries.c.seq.desc())
-    return [record for row in connection.execute(query) for record in _delivery_records(connection, [row])]
 
 
 def newest_rejections(connection: Connection, limit: int) -> list[Rejection]:
