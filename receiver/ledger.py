@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +40,8 @@ from receiver.writes import (
     sqlite_engine,
 )
 
+FAILURE_COUNTS = 30.0  # Seconds; whoever was told 503 is back by then.
+
 
 class Ledger:
     """Deliveries, their dispatches and the attempts at these, in one database; safe to use from any thread.
@@ -58,6 +61,7 @@ class Ledger:
         self._wakes: list[Callable[[], None]] = []
         self._listener: notices.Listener | None = None
         self._us = uuid.uuid4().hex
+        self._failed: tuple[float, LedgerError] | None = None
         self._notify = partial(notices.notify, self._us)
         self._traces: deque[Rejection] = deque(maxlen=accepts.REJECTIONS_KEPT)
 
@@ -132,7 +136,8 @@ class Ledger:
         Raises:
             LedgerError: Nothing of it was kept.
         """
-        receipt = self._writes.run(partial(accepts.accept, delivery, planned, window))
+        with self._noting_failure():
+            receipt = self._writes.run(partial(accepts.accept, delivery, planned, window))
         if receipt.dispatches and not receipt.duplicate:
             self._tell()
         return receipt
@@ -157,7 +162,13 @@ class Ledger:
         return self.one_process or (self._listener is not None and self._listener.listening)
 
     def check_writable(self) -> None:
-        """Write and sync, for real; raise LedgerError where that fails."""
+        """Write and sync, for real; raise LedgerError where that fails, or where accepting just did.
+
+        On a full disk there may be room for us, and none for a delivery: the latest one that came tells.
+        """
+        failed = self._failed
+        if failed is not None and time.monotonic() < failed[0] + FAILURE_COUNTS:
+            raise LedgerError(str(failed[1])) from failed[1]
         now = datetime.now(timezone.utc).isoformat()
         checked = update(meta).where(meta.c.name == schema.CHECKED_ROW).values(value=now)
         self._writes.run(lambda connection: connection.execute(checked).rowcount)
@@ -307,6 +318,16 @@ class Ledger:
 
     def _keep_traces(self, connection: Connection) -> None:
         accepts.keep_traces(self._traces, connection)
+
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except LedgerError as error:
+            if not isinstance(error.__cause__, IntegrityError):  # That is one delivery's, not the database's.
+                self._failed = (time.monotonic(), error)
+            raise
+        self._failed = None
 
     def _tell(self) -> None:
         """Wake whoever sends here, and in other processes; who waits is never held up by it."""
