@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 import time
@@ -327,7 +328,7 @@ def reach_postgresql(url: URL) -> dict[str, str | int]:
     """Return how to connect so that a server that is gone is noticed; the URL may say otherwise."""
     ours: dict[str, str | int] = {
         "application_name": "handoff",
-        "connect_timeout": int(BUSY_SECONDS),
+        "connect_timeout": math.ceil(BUSY_SECONDS),
         "keepalives_idle": 5,
         "keepalives_interval": 2,
         "keepalives_count": 3,
