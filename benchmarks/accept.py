@@ -51,7 +51,16 @@ def lost(database_url: str, answered: Sequence[str]) -> set[str]:
         engine.dispose()
 
 
-def measure(subject: Subject, seconds: float, connections: Sequence[int]) -> Iterator[tuple[int, Answers]]:
+@dataclass(frozen=True)
+class Figures:
+    """What one load on one server came to; ``cpu`` is the server's own, in microseconds for each request."""
+
+    connections: int
+    answers: Answers
+    cpu: float
+
+
+def measure(subject: Subject, seconds: float, connections: Sequence[int]) -> Iterator[Figures]:
     """Each number of connections on one server, after a warm-up; then count what is in the ledger."""
     with TemporaryDirectory() as folder:
         answered: list[str] = []
@@ -61,11 +70,13 @@ def measure(subject: Subject, seconds: float, connections: Sequence[int]) -> Ite
                 most = int(_MOST_PER_SECOND * duration)
                 load = Load(server.port, server.path, SECRET, count, duration, most, first)
                 first += most
+                before = server.cpu_seconds()
                 answers = drive(load)
+                used = server.cpu_seconds() - before
                 answered += answers.deliveries
                 check(subject, answers)
                 if duration == seconds:
-                    yield count, answers
+                    yield Figures(count, answers, used / len(answers.millis) * 1e6)
         if subject.ledger is not None:
             missing = lost(subject.ledger(Path(folder)), answered)
             if missing:
@@ -74,7 +85,7 @@ def measure(subject: Subject, seconds: float, connections: Sequence[int]) -> Ite
 
 
 def check(subject: Subject, answers: Answers) -> None:
-    """Every answer was 202, and where there is a ledger each named its delivery; or the figures say nothing."""
+    """Every answer was 202, and where there is a ledger each named its delivery; or the run is void."""
     if answers.others:
         raise SystemExit(f"{subject.name}: {len(answers.others)} other answers, as {answers.others[0]}")
     if subject.ledger is not None and len(set(answers.deliveries)) != len(answers.millis):
@@ -109,12 +120,13 @@ def subjects(threads: int) -> Iterator[list[Subject]]:
         yield found
 
 
-def line(name: str, count: int, answers: Answers, base: float | None) -> str:
+def line(name: str, figures: Figures, base: float | None) -> str:
     """The figures of one load, aligned."""
+    answers = figures.answers
     return (
-        f"{name:<36} {count:>3} {answers.per_second:8.0f}/s {answers.percentile(50):8.2f} ms "
-        f"{answers.percentile(99):8.2f} ms {answers.percentile(100):8.1f} ms "
-        f"{answers.busy / answers.seconds:7.0%} {answers.per_second / base if base else 1:8.2f}"
+        f"{name:<36} {figures.connections:>3} {answers.per_second:8.0f}/s {answers.percentile(50):8.2f} ms "
+        f"{answers.percentile(99):8.2f} ms {answers.percentile(100):8.1f} ms {figures.cpu:9.0f} us "
+        f"{answers.busy / answers.seconds:9.0%} {answers.per_second / base if base else 1:8.2f}"
     )
 
 
@@ -127,18 +139,19 @@ def main() -> None:
     parser.add_argument("--only", default="", help="measure what has this in its name, and the gunicorn")
     told = parser.parse_args()
     print(f"{os.cpu_count()} CPUs, load before {os.getloadavg()[0]:.2f}, Python {sys.version.split()[0]}")
-    heads = ("at once", "p50", "p99", "longest", "load's CPU", "ratio")
-    print(f"{'':<34}{heads[0]} {'':>10} {heads[1]:>8} {heads[2]:>11} {heads[3]:>11} {heads[4]:>8} {heads[5]:>5}")
+    print(
+        f"{'':<34}at once {'':>8} {'p50':>9} {'p99':>11} {'longest':>11} {'CPU each':>12} load's CPU    ratio"
+    )
     with subjects(told.threads) as found:
         for _ in range(told.rounds):
             base: dict[int, float] = {}
             for subject in found:
                 if subject.name != PLAIN and told.only not in subject.name:
                     continue
-                for count, answers in measure(subject, told.seconds, CONNECTIONS):
-                    print(line(subject.name, count, answers, base.get(count)), flush=True)
+                for figures in measure(subject, told.seconds, CONNECTIONS):
+                    print(line(subject.name, figures, base.get(figures.connections)), flush=True)
                     if subject.name == PLAIN:
-                        base[count] = answers.per_second
+                        base[figures.connections] = figures.answers.per_second
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What Handoff's accepting is measured against: the same gunicorn and Flask, a 202 after the HMAC, nothing kept."""
+"""What accepting is measured against: the same gunicorn and Flask, a 202 after the HMAC, nothing kept."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from flask import Flask, Response, request
 
 from receiver import serve, signature
 from receiver.errors import RejectedError
+from receiver.log import log_to_stderr
+from receiver.secret import Secret
+from receiver.settings import Settings
 from receiver.views import WEBHOOK_PATH
 
 _log = logging.getLogger(__name__)
@@ -34,7 +37,7 @@ def plain_app(secret: bytes) -> Flask:
 
 class _Plain(serve._Gunicorn):  # noqa: SLF001 - the very same server is the point
     def load(self) -> Any:
-        return plain_app(os.environb[b"WANDB_WEBHOOK_SECRET"])
+        return plain_app(bytes(self._settings.secrets[0]))
 
 
 def main() -> None:
@@ -43,9 +46,11 @@ def main() -> None:
     parser.add_argument("--bind", default="127.0.0.1:0")
     parser.add_argument("--threads", type=int, default=8)
     told = parser.parse_args()
-    serve._log_to_stderr()  # noqa: SLF001 - as above
+    log_to_stderr()
+    secret = Secret(os.environ["WANDB_WEBHOOK_SECRET"])
+    settings = Settings(repository="", secrets=(secret,), tokens=(), github=Secret(""))
     options = {name: value for name, value in serve._OPTIONS.items() if name != "worker_exit"}  # noqa: SLF001 - as above
-    _Plain(None, {**options, "bind": told.bind, "workers": 1, "threads": told.threads}).run()
+    _Plain(settings, {**options, "bind": told.bind, "workers": 1, "threads": told.threads}).run()
 
 
 if __name__ == "__main__":

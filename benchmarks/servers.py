@@ -40,6 +40,11 @@ class Server:
     path: str
     pid: int
 
+    def cpu_seconds(self) -> float:
+        """The processor time that it has used, in all its threads."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # User and system.
+
     def resident_mib(self) -> float:
         """The memory that it has resident now."""
         return _status(self.pid, "VmRSS")

@@ -25,7 +25,8 @@ class Sink:
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
         self.arrived: list[tuple[float, str]] = []  # When, by perf_counter, and the key.
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._serve, name="sink", daemon=True)
@@ -68,7 +69,7 @@ class Sink:
         connection.sendall(_NO_CONTENT)
         asked: dict[str, Any] = json.loads(content)
         with self._changed:
-            self.arrived.append((now, asked["client_payload"]["handoff"]["key"]))
+            self.arrived.append((now, asked["client_payload"].get("handoff", {}).get("key", "")))
             self._changed.notify_all()
 
 
