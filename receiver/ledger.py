@@ -284,11 +284,6 @@ class Ledger:
         with self._reading() as connection:
             return records.unfinished(connection, limit)
 
-    def unfinished(self, limit: int = 50) -> list[DeliveryRecord]:
-        """Return the newest deliveries of which a dispatch has not ended, newest first."""
-        with self._reading() as connection:
-            return records.unfinished(connection, limit)
-
     def pauses(self) -> list[Pause]:
         """Return what gets nothing for now, or is tried again since its time is over; the longest first."""
         with self._reading() as connection:
