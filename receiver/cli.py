@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 from urllib.parse import urlsplit
 
 import requests
 
-from receiver import listing, read_settings
+from receiver import ledger_cli, read_settings
 from receiver.errors import ReceiverError, SettingsError
+from receiver.ledger_cli import Run, positive
 from receiver.log import log_to_stderr
-from receiver.settings import check_database_urls, read_database_url, read_sender
+from receiver.settings import read_sender
 from receiver.signature import HEADER, Encoding, sign
 from registry_client import __version__
 from registry_client.cli import add_commands
@@ -29,11 +29,12 @@ _INSTALL = 'pip install "wandb-handoff[receiver]"'
 _SEND_TIMEOUT = 30.0
 _MOST_SHOWN = 4096
 
-Run = Callable[[argparse.Namespace, Mapping[str, str], TextIO, TextIO], int]
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0 when it did what was asked, 2 when it was asked wrongly."""
+    """Run one command; the exit code is 0 when it did what was asked, 2 when it was asked wrongly.
+
+    1 is for what failed, and 3 for `deliveries --dead` that found some.
+    """
     arguments = _parser().parse_args(argv)
     run: Run = arguments.run
     try:
@@ -65,8 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands.add_parser("serve", help="receive W&B's webhooks and dispatch to GitHub"))
     _add_dispatch(commands.add_parser("dispatch", help="dispatch to GitHub, beside `serve --no-dispatcher`"))
     _add_send(commands.add_parser("send", help="post a payload, signed as W&B would sign it"))
-    _add_deliveries(commands.add_parser("deliveries", help="tell what came and what was sent"))
-    _add_migrate(commands.add_parser("migrate-database", help="move the ledger to another database"))
+    ledger_cli.add_commands(commands)
     add_commands(commands)
     return parser
 
@@ -74,9 +74,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bind", default=DEFAULT_BIND, metavar="HOST:PORT", help="default: %(default)s")
     parser.add_argument(
-        "--workers", type=_positive, default=1, metavar="N", help="processes; more than one needs PostgreSQL"
+        "--workers", type=positive, default=1, metavar="N", help="processes; more than one needs PostgreSQL"
     )
-    parser.add_argument("--threads", type=_positive, default=8, metavar="N", help="default: %(default)s")
+    parser.add_argument("--threads", type=positive, default=8, metavar="N", help="default: %(default)s")
     parser.add_argument(
         "--no-dispatcher",
         action="store_false",
@@ -89,7 +89,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 def _add_dispatch(parser: argparse.ArgumentParser) -> None:
     parser.description = "Needs the settings of GitHub and of the ledger, none of W&B's.  SIGTERM drains."
     parser.add_argument(
-        "--threads", type=_positive, default=4, metavar="N", help="sent at once; default: %(default)s"
+        "--threads", type=positive, default=4, metavar="N", help="sent at once; default: %(default)s"
     )
     parser.set_defaults(run=_dispatch)
 
@@ -105,26 +105,6 @@ def _add_send(parser: argparse.ArgumentParser) -> None:
         help="how to write the signature; default: %(default)s",
     )
     parser.set_defaults(run=_send)
-
-
-def _add_deliveries(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--limit", type=_positive, default=20, metavar="N", help="default: %(default)s")
-    parser.set_defaults(run=_deliveries)
-    show = parser.add_subparsers(metavar="show").add_parser("show", help="tell all about one delivery")
-    show.add_argument("id", metavar="ID", help="the id, or how it begins")
-    show.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object")
-    show.set_defaults(run=_show)
-
-
-def _add_migrate(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Stop every receiver first.  The source is only read; the target must hold no delivery yet, and gets "
-        "all or nothing.  A password need not stand here: PostgreSQL's client reads PGPASSWORD and ~/.pgpass."
-    )
-    parser.add_argument("source", metavar="SOURCE", help="sqlite:////var/lib/handoff/handoff.db, say")
-    parser.add_argument("target", metavar="TARGET", help="postgresql://user@host/database, say")
-    parser.set_defaults(run=_migrate)
 
 
 def _serve(arguments: argparse.Namespace, environ: Mapping[str, str], _out: TextIO, _err: TextIO) -> int:
@@ -189,45 +169,3 @@ def _post(url: str, body: bytes, headers: Mapping[str, str | bytes]) -> requests
             allow_redirects=False,
             auth=lambda request: request,
         )
-
-
-def _deliveries(arguments: argparse.Namespace, environ: Mapping[str, str], out: TextIO, _err: TextIO) -> int:
-    from receiver.ledger import Ledger  # noqa: PLC0415 - the receiver's extra may be missing
-
-    with Ledger.read_only(read_database_url(environ)) as ledger:
-        found = ledger.deliveries(arguments.limit), ledger.rejections(arguments.limit)
-    out.write(listing.overview_json(*found) if arguments.json else listing.overview(*found))
-    return 0
-
-
-def _show(arguments: argparse.Namespace, environ: Mapping[str, str], out: TextIO, _err: TextIO) -> int:
-    from receiver.ledger import Ledger  # noqa: PLC0415 - the receiver's extra may be missing
-
-    with Ledger.read_only(read_database_url(environ)) as ledger:
-        delivery = ledger.delivery(arguments.id)
-    out.write(listing.whole_json(delivery) if arguments.json else listing.whole(delivery))
-    return 0
-
-
-def _migrate(arguments: argparse.Namespace, _environ: Mapping[str, str], out: TextIO, err: TextIO) -> int:
-    check_database_urls(SOURCE=arguments.source, TARGET=arguments.target)
-    from receiver.moving import move  # noqa: PLC0415 - the receiver's extra may be missing
-
-    moved = move(arguments.source, arguments.target, report=lambda line: _say(err, line))
-    out.write(
-        f"Moved and compared: {moved.rows['deliveries']} deliveries, {moved.rows['dispatches']} dispatches "
-        f"({moved.open_dispatches} of them open), digest {moved.digest[:12]}.\n"
-        "The source is as it was.  Name the target in HANDOFF_DATABASE_URL, then start the receiver: on the "
-        "source again, it would send what is open a second time.\n"
-    )
-    return 0
-
-
-def _say(stream: TextIO, line: str) -> None:
-    stream.write(f"{printable(line)}\n")
-
-
-def _positive(text: str) -> int:
-    if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
-        raise argparse.ArgumentTypeError(f"want a number from 1, got {text!r}")
-    return int(text)

@@ -9,15 +9,25 @@ from enum import Enum
 from typing import Any
 
 from receiver.delivery import AttemptRecord, DeliveryRecord, DispatchRecord, Rejection
+from receiver.dispatch import Pause
 from receiver.plan import iso
 from registry_client.escaping import printable
 
+EVERYTHING = "*"  # A pause of it holds up every repository.
 _NONE = "Nothing was delivered yet."
 
 
-def overview(deliveries: Sequence[DeliveryRecord], rejections: Sequence[Rejection]) -> str:
-    """The newest deliveries, each with what was sent for it, and what came but was not taken."""
-    lines = [line for delivery in deliveries for line in _short(delivery)] or [_NONE]
+def overview(
+    deliveries: Sequence[DeliveryRecord],
+    rejections: Sequence[Rejection] = (),
+    pauses: Sequence[Pause] = (),
+    *,
+    none: str = _NONE,
+) -> str:
+    """The newest deliveries, each with what was sent for it; what came but was not taken; what is paused."""
+    lines = [line for delivery in deliveries for line in _short(delivery)] or [none]
+    if pauses:
+        lines += ["", "Paused:", *map(_pause, pauses)]
     if rejections:
         lines += ["", "Not taken:", *map(_rejection, rejections)]
     return _text(lines)
@@ -39,9 +49,13 @@ def whole(delivery: DeliveryRecord) -> str:
     return _text(lines)
 
 
-def overview_json(deliveries: Sequence[DeliveryRecord], rejections: Sequence[Rejection]) -> str:
+def overview_json(
+    deliveries: Sequence[DeliveryRecord],
+    rejections: Sequence[Rejection] = (),
+    pauses: Sequence[Pause] = (),
+) -> str:
     """The same for a program."""
-    return _json({"deliveries": list(deliveries), "rejections": list(rejections)})
+    return _json({"deliveries": list(deliveries), "rejections": list(rejections), "pauses": list(pauses)})
 
 
 def whole_json(delivery: DeliveryRecord) -> str:
@@ -99,6 +113,13 @@ def _attempt(attempt: AttemptRecord) -> str:
 
 def _rejection(rejection: Rejection) -> str:
     return f"  {_time(rejection.at)}  {rejection.address or '-'}  {rejection.status} {rejection.reason}"
+
+
+def _pause(pause: Pause) -> str:
+    if pause.scope == EVERYTHING:
+        return f"  everything  until {_time(pause.until)}  {pause.reason}: GitHub asked us to wait"
+    failed = f"failed {_times(pause.failures)} in a row"
+    return f"  {pause.scope}  until {_time(pause.until)}  {pause.reason}: {failed}, then one is tried"
 
 
 def _times(number: int) -> str:

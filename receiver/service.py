@@ -67,7 +67,7 @@ class Service:
             _log.warning("%s", warning)
         with ExitStack() as parts:
             alone = _take_lock(settings.database_url, parts)
-            ledger = Ledger.open(settings.database_url)
+            ledger = Ledger.open(settings.database_url, budget=settings.budget)
             parts.callback(ledger.close)
             ledger.listen()
             if alone:

@@ -19,6 +19,7 @@ import pytest
 from receiver import bearer, listing, signature
 from receiver.cli import main
 from receiver.delivery import AttemptRecord, DeliveryRecord, DispatchRecord, DispatchState, Rejection
+from receiver.dispatch import Pause
 from receiver.intake import Accepted, Intake, Webhook, new_id
 from receiver.ledger import Ledger
 from receiver.secret import Secret
@@ -302,10 +303,12 @@ def test_untrusted_text_cannot_steer_a_terminal() -> None:
     """Nothing from outside can move a cursor, turn text around or forge a line. [B8]"""
     trace = Rejection(NOON, "wandb", HOSTILE, HOSTILE, 401)
 
-    for text in (listing.overview([hostile_record()], [trace]), listing.whole(hostile_record())):
+    pause = Pause(HOSTILE, NOON, 5, HOSTILE)
+
+    for text in (listing.overview([hostile_record()], [trace], [pause]), listing.whole(hostile_record())):
         assert all(line.isprintable() for line in text.splitlines())
         assert "\\x1b[2J\\r\\nb\\u202e\\x9b" in text
-    assert listing.overview_json([hostile_record()], [trace]).isascii()
+    assert listing.overview_json([hostile_record()], [trace], [pause]).isascii()
     assert json.loads(listing.whole_json(hostile_record()))["event"] == HOSTILE
 
 
@@ -341,6 +344,19 @@ def test_what_came_of_it_is_told() -> None:
     assert json.loads(listing.whole_json(record))["repeats"] == 2
 
 
+def test_pauses_are_told() -> None:
+    """What gets nothing for now, since when it fails, and that everything waits, is told with the reason."""
+    pauses = [Pause("*", NOON, 1, "rate-limited"), Pause("acme/serving", NOON, 6, "github-502")]
+    text = listing.overview([], [], pauses)
+
+    assert text.splitlines()[2:] == [
+        "Paused:",
+        "  everything  until 2026-11-20 12:00:00Z  rate-limited: GitHub asked us to wait",
+        "  acme/serving  until 2026-11-20 12:00:00Z  github-502: failed 6 times in a row, then one is tried",
+    ]
+    assert json.loads(listing.overview_json([], [], pauses))["pauses"][1]["failures"] == 6
+
+
 def test_an_empty_ledger_says_so() -> None:
     """Nothing is an answer too."""
     assert listing.overview([], []) == "Nothing was delivered yet.\n"
@@ -363,7 +379,7 @@ def test_ctrl_c_is_quiet(environ: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     def interrupted(_environ: object) -> None:
         raise KeyboardInterrupt
 
-    environ.setattr("receiver.cli.read_database_url", interrupted)
+    environ.setattr("receiver.ledger_cli.read_database_url", interrupted)
     assert main(["deliveries"]) == 130
     assert capsys.readouterr().err == ""
 

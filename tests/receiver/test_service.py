@@ -13,6 +13,7 @@ import pytest
 from flask import Flask
 
 from receiver import Settings, close_app, create_app
+from receiver.budget import Budget
 from receiver.errors import SettingsError
 from receiver.ledger import Ledger
 from receiver.process_lock import ProcessLock
@@ -102,6 +103,20 @@ def test_the_order_of_the_settings(
         assert [one.dispatches[0].state.value for one in ledger.deliveries()] == ["pending", first]
 
 
+def test_the_budget_of_the_settings(settings: Settings) -> None:
+    """No more attempts begin than the settings allow: the third of two an hour waits for its hour."""
+    sink = FakeDestination()
+    service = Service.start(replace(settings, budget=Budget.parse("2/h")), sink, now=Clock())
+    for number in range(2):
+        service.ledger.accept(delivery(f"d{number}", slot=f"s{number}"), [dispatch(f"d{number}")])
+    wait_until(lambda: not service.ledger.open_count())
+    service.ledger.accept(delivery("d2", slot="s2"), [dispatch("d2")])
+
+    assert service.ledger.next_due(START) == START + timedelta(hours=1)
+    service.close()
+    assert sink.arrived_ids == ["d0-1", "d1-1"]
+
+
 def test_nobody_named_to_github(settings: Settings, tmp_path: Path) -> None:
     """Settings of the receiving half do not dispatch; that is told, and everything is let go of."""
     with pytest.raises(SettingsError, match="want settings that dispatch, or dispatch=False"):
@@ -162,7 +177,7 @@ def test_it_ends_once(settings: Settings) -> None:
 
 def test_two_on_one_postgresql(new_postgresql: Callable[[], str], settings: Settings) -> None:
     """What the receiving half accepts, the dispatching half sends without being asked."""
-    shared = replace(settings, database_url=new_postgresql())
+    shared = replace(settings, database_url=new_postgresql(), budget=None)
     sink = FakeDestination()
     sends = Service.start(shared, sink, now=Clock())
     receives = Service.start(shared, dispatch=False)
