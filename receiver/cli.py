@@ -108,8 +108,7 @@ def _add_send(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(arguments: argparse.Namespace, environ: Mapping[str, str], _out: TextIO, _err: TextIO) -> int:
-    if sys.platform == "win32":
-        raise SettingsError(["handoff serve: gunicorn does not run on Windows; want Linux, macOS or WSL"])
+    _check_platform("serve")
     from receiver.serve import serve  # noqa: PLC0415 - the receiver's extra may be missing
 
     settings = read_settings(environ, dispatches=arguments.dispatch)
@@ -124,11 +123,17 @@ def _serve(arguments: argparse.Namespace, environ: Mapping[str, str], _out: Text
 
 
 def _dispatch(arguments: argparse.Namespace, environ: Mapping[str, str], _out: TextIO, _err: TextIO) -> int:
+    _check_platform("dispatch")
     from receiver.alone import dispatch_alone  # noqa: PLC0415 - the receiver's extra may be missing
 
     settings = read_settings(environ, receives=False)
     log_to_stderr()
     return 0 if dispatch_alone(settings, threads=arguments.threads) else 1
+
+
+def _check_platform(command: str) -> None:
+    if sys.platform == "win32":
+        raise SettingsError([f"handoff {command}: does not run on Windows; want Linux, macOS or WSL"])
 
 
 def _send(arguments: argparse.Namespace, environ: Mapping[str, str], out: TextIO, err: TextIO) -> int:

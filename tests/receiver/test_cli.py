@@ -373,6 +373,17 @@ def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str
     assert "usage: handoff" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["serve", "dispatch"])
+def test_windows_is_told_of(
+    environ: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Where gunicorn and signals do not work, a line says what to take instead."""
+    environ.setattr(sys, "platform", "win32")
+
+    assert main([command]) == 2
+    assert f"handoff {command}: does not run on Windows; want Linux" in capsys.readouterr().err
+
+
 def test_ctrl_c_is_quiet(environ: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Ctrl-C ends it without a traceback."""
 
