@@ -72,6 +72,10 @@ class Claims(Protocol):
         """Tell when to claim next."""
         ...
 
+    def closed_until(self, now: datetime) -> datetime | None:
+        """Tell until when nothing at all may be claimed, whatever comes."""
+        ...
+
     def mend(self, now: datetime) -> int:
         """Have nothing wait for a clock that was put back."""
         ...
@@ -297,6 +301,10 @@ class Dispatcher:
     def _wait(self, seen: int) -> None:
         """Wait until something is due, or for news since ``seen``."""
         now = self._now()
+        closed_until = self._ledger.closed_until(now)
+        if closed_until is not None:  # News change nothing, and looking at each costs more than it did.
+            self._stopping.wait(max(min(closed_until - now, POLL), SHORTEST_WAIT).total_seconds())
+            return
         due = self._ledger.next_due(now)
         longest = self._longest_wait if self._ledger.hears_all else POLL
         wait = longest if due is None else min(due - now, longest)

@@ -227,6 +227,12 @@ class Ledger:
             opens = self._gate.opens_at(connection, now)
         return due if due is None or opens is None else max(due, opens)
 
+    def closed_until(self, now: datetime) -> datetime | None:
+        """Tell until when nothing at all may be claimed: the budget is spent, or GitHub asked us to wait."""
+        with self._reading() as connection:
+            opens = self._gate.opens_at(connection, now)
+        return None if opens is None or opens <= now else opens
+
     def open_count(self) -> int:
         """Tell how many dispatches have not ended."""
         with self._reading() as connection:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from receiver.budget import Budget
 from receiver.delivery import DispatchRecord, DispatchState
 from receiver.dispatch import Dispatch, Outcome, RunSearch
 from receiver.dispatcher import STALLED_AFTER, Dispatcher
@@ -656,3 +657,21 @@ def test_a_renewal_that_fails_is_only_logged(
     dispatcher.beat()
 
     assert shown(ledger).state is DispatchState.SENDING
+
+
+def test_while_nothing_may_go_news_are_not_looked_at(database_url: str, clock: Clock) -> None:
+    """
+    The budget is spent: what is accepted meanwhile makes nobody ask the ledger what is due.
+    """
+    with Ledger.open(database_url, budget=Budget.parse("1/h")) as ledger:
+        asked_in_vain = Flaky(ledger, next_due=1)
+        dispatcher = Dispatcher(asked_in_vain, FakeDestination(), now=clock)  # type: ignore[arg-type]
+        accept(ledger, "d1", "d2")
+        assert [dispatcher.run_once(), dispatcher.run_once()] == [True, False]
+        dispatcher.stop(PATIENCE)  # So that no wait is long.
+
+        dispatcher._wait(seen=0)
+
+        clock.move(seconds=3600)
+        with pytest.raises(LedgerError):
+            dispatcher._wait(seen=0)
