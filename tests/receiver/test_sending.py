@@ -643,3 +643,60 @@ class TestClockJumps:
 
         assert sorted(world.arrived) == ["key-001", "key-002", "key-003"]
         assert world.story(3) == [(hours * HOUR, "sent")]
+
+
+def test_a_repository_that_keeps_failing_is_paused_alone(world: World) -> None:
+    """
+    After five failures in a row one probe at a time, half a minute later, then twice as long each time;
+    another repository notices nothing, and all goes out when the probe succeeds (D11).
+    """
+    world.github.add_repository("acme/other")
+    world.github.add_token(PAT, repositories=(REPOSITORY, "acme/other"), permissions={"contents": "write"})
+    for number in range(2, 9):
+        world.accept(number)
+    for number in range(9, 17):
+        world.accept(number, repository="acme/other")
+    strike(world, DISPATCHES, {"status": 502}, accepted=False, times=None)
+
+    world.run(seconds=10 * MINUTE)
+    begun = sorted(second for number in range(1, 9) for second, _ in world.story(number))
+    others = [world.story(number) for number in range(9, 17)]
+    world.github.faults.clear()
+    world.run(seconds=4 * HOUR)
+
+    assert begun == [0, 0, 0, 0, 0, 30, 90, 210, 450]
+    assert others == [[(0, "sent")]] * 8
+    assert sorted(world.arrived) == [f"key-{number:03}" for number in range(1, 17)]
+
+
+class TestRedelivered:
+    """A person sends it again."""
+
+    def test_while_a_retry_is_pending(self, world: World) -> None:
+        """
+        It goes now, and not once more when the retry would have been due (D12).
+        """
+        world.github.stop()
+        world.run(seconds=1)
+        world.github.start()
+        world.ledger.redeliver("v1", now=world.clock())
+
+        world.run()
+
+        assert world.story() == [(0, "unreachable"), (1, "sent")]
+        assert world.arrived == ["key-001"]
+
+    def test_what_is_dead(self, world: World) -> None:
+        """
+        It has the same key, and shows: as one more attempt of the same dispatch, and counted (D13).
+        """
+        world.github.faults.add(DISPATCHES, status=404, body={"message": "Not Found"})
+        world.run(seconds=HOUR)
+        world.ledger.redeliver("v1", now=world.clock())
+
+        world.run()
+
+        assert world.story() == [(0, "not-found"), (HOUR, "sent")]
+        assert [attempt.number for attempt in world.record().attempts] == [1, 2]
+        assert (world.record().redeliveries, world.record().state) == (1, SENT)
+        assert world.arrived == ["key-001"]
