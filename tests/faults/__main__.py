@@ -24,12 +24,9 @@ def main() -> int:
         urls = [_url(name, ends) for name in options.database]
         acks = (options.acks // 4, options.acks * 7 // 4)
         plan = Plan(options.rounds, options.seed, acks, options.seconds / len(urls))
-        rows = [(name, run(plan, url, folder)) for name, url, folder in urls]
-    _say(" | ".join(_TITLES))
-    for name, found in rows:
-        _say(_row(name, found))
-        _say("\n".join(found.broken[:20]))
-    return int(any(found.broken for _, found in rows))
+        _say(" | ".join(_TITLES))
+        whole = [_told(name, run(plan, url, folder)) for name, url, folder in urls]
+    return 0 if all(whole) else 1
 
 
 def _options() -> argparse.Namespace:
@@ -50,6 +47,13 @@ def _url(name: str, ends: ExitStack) -> tuple[str, str, Path]:
     if name == "sqlite":
         return name, databases.new_sqlite(folder), folder
     return name, databases.new_postgresql(ends.enter_context(databases.postgresql_server())), folder
+
+
+def _told(name: str, found: Found) -> bool:
+    """Print what was found, and return whether the promise was kept."""
+    _say(_row(name, found))
+    _say("\n".join(found.broken[:20]))
+    return not found.broken
 
 
 def _row(name: str, found: Found) -> str:
