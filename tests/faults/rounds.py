@@ -92,7 +92,7 @@ def run(plan: Plan, database_url: str, folder: Path) -> Found:
         senders = Senders(lambda: [one.webhook_url for one in receivers], SENDERS, plan.seed)
         senders.start()
         ends.callback(senders.stop)
-        worker_kills, process_kills = _rounds(plan, senders, receivers)
+        worker_kills, process_kills = _rounds(plan, senders, receivers, github)
         senders.stop()
         left = drained(database_url, timeout=plan.seconds)
         for receiver in receivers:
@@ -126,15 +126,22 @@ def _receivers(variables: dict[str, str], folder: Path) -> list[Receiver]:
     return [Receiver(variables, folder, "--workers", "2", lease=LEASE) for _ in range(2)]
 
 
-def _rounds(plan: Plan, senders: Senders, receivers: Sequence[Receiver]) -> tuple[int, int]:
-    """Kill once in each round, somewhere behind an acknowledgement; tell how many of which kind."""
+def _rounds(
+    plan: Plan, senders: Senders, receivers: Sequence[Receiver], github: GitHubStandIn
+) -> tuple[int, int]:
+    """Kill once in each round, somewhere behind an acknowledgement; tell how many of which kind.
+
+    What kills its process three times is taken for poison: between any three kills something is sent.
+    """
     luck, end = Random(plan.seed), time.monotonic() + plan.seconds  # noqa: S311 - luck that can be repeated
-    kills = [0, 0]
+    kills, sent = [0, 0], [0]
     for _ in range(plan.rounds):
         if time.monotonic() > end:
             break
         senders.wait_for(len(senders.told.acknowledged) + luck.randint(*plan.acks))
+        github.wait_for_dispatches(sent[-2:][0] + 1, timeout=60)
         threading.Event().wait(luck.uniform(0, LONGEST_DELAY))
+        sent.append(len(github.dispatches))
         receiver, whole = luck.choice(receivers), luck.random() < 0.5
         kills[whole] += 1
         if whole:
