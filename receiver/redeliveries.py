@@ -53,13 +53,10 @@ def _found(id_prefix: str, connection: Connection, *, lock: bool) -> Sequence[Ro
         its = dispatches.c.id == _one(connection.scalars(_ids(dispatches, id_prefix)).all(), id_prefix)
     query = select(dispatches).where(its).order_by(dispatches.c.seq)
     rows = connection.execute(query.with_for_update() if lock else query).all()
+    if not rows and named is not None:
+        raise NotRedeliveredError(f"delivery {named} has nothing to send")
     if not rows:
-        what = (
-            "no delivery and no dispatch has an id that begins with"
-            if named is None
-            else "nothing is sent for"
-        )
-        raise NoSuchDeliveryError(f"{what} {id_prefix!r}")
+        raise NoSuchDeliveryError(f"no delivery and no dispatch has an id that begins with {id_prefix!r}")
     return rows
 
 

@@ -157,9 +157,10 @@ WITH RECURSIVE repositories (name) AS (
     FROM lanes WHERE which IS NOT NULL
     UNION ALL
     SELECT seq FROM unpaused JOIN dispatches ON repository = name AND state = 'sending'
+), candidates (seq, due_at) AS (
+    SELECT first, (SELECT due_at FROM dispatches WHERE seq = first) FROM heads
 )
-SELECT seq, due_at FROM heads JOIN dispatches ON seq = first
-WHERE due_at <= :due_by ORDER BY due_at, seq LIMIT 1
+SELECT seq, due_at FROM candidates WHERE due_at <= :due_by ORDER BY due_at, seq LIMIT 1
 """)
     .bindparams(bindparam("now", type_=UtcTime), bindparam("due_by", type_=UtcTime))
     .columns(dispatches.c.seq, dispatches.c.due_at)

@@ -1,0 +1,259 @@
+"""What a person has sent anew; on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from receiver.delivery import DispatchRecord, DispatchState, Redelivery
+from receiver.dispatch import Claim, Outcome
+from receiver.ledger import Ledger
+from receiver.records import NoSuchDeliveryError
+from receiver.redeliveries import NotRedeliveredError
+from receiver.retry import Dead, Decision, Sent, Wait
+from tests.receiver.fakes import GONE, LEASE, RESET, START, TAKEN, UNREACHABLE, delivery, dispatch
+
+NOW = START + timedelta(hours=1)
+DEAD, PENDING, SENT = DispatchState.DEAD, DispatchState.PENDING, DispatchState.SENT
+
+
+def one(ledger: Ledger, name: str = "d1") -> DispatchRecord:
+    (record,) = ledger.delivery(name).dispatches
+    return record
+
+
+def ended(ledger: Ledger, decision: Decision, outcome: Outcome, times: int = 1) -> None:
+    """Accept one and have its attempts come to that."""
+    ledger.accept(delivery("d1"), [dispatch("d1")])
+    for number in range(times):
+        claim = ledger.claim(START, LEASE)
+        assert claim is not None
+        last = number == times - 1
+        ledger.record(claim, decision if last else Wait(START), outcome, START)
+
+
+def again(ledger: Ledger) -> Claim:
+    claim = ledger.claim(NOW, LEASE)
+    assert claim is not None
+    return claim
+
+
+def test_what_is_dead_is_sent_again_with_its_key(ledger: Ledger) -> None:
+    """
+    Now, with all its attempts before it and three new days; the redelivery shows.
+    """
+    ended(ledger, Dead("github-404", "gone"), GONE.outcome)
+    key = one(ledger).key
+
+    told = ledger.redeliver("d1", now=NOW)
+
+    assert told == [Redelivery("d1-1", DEAD, "is sent again now, with the same key", changes=True)]
+    assert (one(ledger).state, one(ledger).redeliveries, one(ledger).next_attempt_at) == (PENDING, 1, NOW)
+    claim = again(ledger)
+    assert (claim.dispatch.key, claim.attempts_used, claim.attempt, claim.unanswered) == (key, 0, 2, None)
+    assert (claim.open_since, claim.dispatch.accepted_at) == (NOW, START)
+    ledger.record(claim, Sent(), TAKEN.outcome, NOW)
+    assert one(ledger).state is SENT
+
+
+def test_a_redelivery_wakes_the_dispatcher(ledger: Ledger) -> None:
+    """
+    It goes at once, not with the next look.
+    """
+    ended(ledger, Dead("github-404", "gone"), GONE.outcome)
+    woken: list[bool] = []
+    ledger.subscribe(lambda: woken.append(True))
+    ledger.redeliver("d1", now=NOW)
+
+    assert woken
+
+
+def test_of_many_doubts_one_is_kept(ledger: Ledger) -> None:
+    """
+    Its run is looked for first, since the first attempt that may have arrived; and it may be resent.
+    """
+    ended(ledger, Dead("gave-up", "no answer"), RESET.outcome, times=4)
+
+    (told,) = ledger.redeliver("d1", now=NOW)
+
+    assert told.will.endswith("unless its run is found: an earlier attempt may have arrived")
+    claim = again(ledger)
+    assert (claim.doubts, claim.unanswered) == (1, START)
+
+
+def test_force_skips_the_look_and_marks_it(ledger: Ledger) -> None:
+    """
+    Who forces it may build twice, and the ledger says so.
+    """
+    ended(ledger, Dead("gave-up", "no answer"), RESET.outcome, times=2)
+
+    (told,) = ledger.redeliver("d1", now=NOW, force=True)
+
+    assert "without a look for the run" in told.will
+    assert (again(ledger).doubts, again_unanswered(ledger)) == (0, None)
+    assert one(ledger).possibly_duplicated
+
+
+def again_unanswered(ledger: Ledger) -> object:
+    claim = ledger.claim(NOW + LEASE, LEASE)
+    assert claim is not None
+    return None if claim.unanswered == NOW else claim.unanswered
+
+
+def test_what_waits_for_a_retry_is_sent_once_and_now(ledger: Ledger) -> None:
+    """
+    A redelivery while an automatic retry is pending is one sending, not two; what it used stays used.
+    """
+    ended(ledger, Wait(NOW + timedelta(hours=5)), UNREACHABLE.outcome)
+
+    (told,) = ledger.redeliver("d1", now=NOW)
+
+    assert told.will == "is sent now instead of later"
+    claim = again(ledger)
+    assert claim.attempts_used == 1
+    ledger.record(claim, Sent(), TAKEN.outcome, NOW)
+    assert ledger.claim(NOW + timedelta(days=1), LEASE) is None
+
+
+def test_what_is_being_sent_is_left_alone(ledger: Ledger) -> None:
+    """
+    Forced or not: it says what to do.
+    """
+    ended(ledger, Wait(START), UNREACHABLE.outcome)
+    held = ledger.claim(START, LEASE)
+    assert held is not None
+
+    for force in (False, True):
+        with pytest.raises(NotRedeliveredError, match="d1-1 is being sent just now: wait until"):
+            ledger.redeliver("d1", now=NOW, force=force)
+    ledger.record(held, Sent(), TAKEN.outcome, NOW)
+
+
+@pytest.mark.parametrize("state", ["sent", "superseded"])
+def test_what_was_sent_or_superseded_needs_force(ledger: Ledger, state: str) -> None:
+    """
+    It would start another build, and says so; then it does.
+    """
+    if state == "sent":
+        ended(ledger, Sent(), TAKEN.outcome)
+    else:
+        ended(ledger, Wait(START), UNREACHABLE.outcome)
+        ledger.accept(delivery("d2"), [dispatch("d2", overtakes=True)])
+        ledger.redeliver("d2-1", now=NOW)
+        newer = ledger.claim(NOW, LEASE)
+        assert newer is not None
+        ledger.record(newer, Sent(), TAKEN.outcome, NOW)
+    before = one(ledger)
+    assert before.state.value == state
+
+    with pytest.raises(NotRedeliveredError, match="only with force is it sent again, and starts"):
+        ledger.redeliver("d1", now=NOW)
+    assert one(ledger) == before
+
+    (told,) = ledger.redeliver("d1", now=NOW, force=True)
+    assert "starts another build" in told.will
+    assert again(ledger).dispatch.id == "d1-1"
+
+
+def test_of_a_delivery_only_what_needs_it_is_sent_again(ledger: Ledger) -> None:
+    """
+    One dispatch was sent, one is dead: the first stays as it is, and the answer says why.
+    """
+    planned = [dispatch("d1"), dispatch("d1", number=2, repository="acme/other")]
+    ledger.accept(delivery("d1"), planned)
+    for decision, answer in ((Sent(), TAKEN), (Dead("github-404", "gone"), GONE)):
+        claim = ledger.claim(START, LEASE)
+        assert claim is not None
+        ledger.record(claim, decision, answer.outcome, START)
+
+    told = ledger.redeliver("d1", now=NOW)
+
+    assert [(redelivery.was, redelivery.changes) for redelivery in told] == [(SENT, False), (DEAD, True)]
+    assert [record.state for record in ledger.delivery("d1").dispatches] == [SENT, PENDING]
+
+
+def test_telling_changes_nothing(ledger: Ledger, database_url: str) -> None:
+    """
+    What would happen is told first, in the same words, to who may only look as well.
+    """
+    ended(ledger, Dead("github-404", "gone"), GONE.outcome)
+    before = ledger.delivery("d1")
+
+    with Ledger.read_only(database_url) as looking:
+        told = looking.redeliver("d1", now=NOW, only_tell=True)
+
+    assert ledger.delivery("d1") == before
+    assert ledger.redeliver("d1", now=NOW) == told
+
+
+def test_ids_are_found_by_how_they_begin(ledger: Ledger) -> None:
+    """
+    A delivery's before a dispatch's; more than one or none is an error that changes nothing.
+    """
+    for name in ("abc1", "abd2"):
+        ledger.accept(delivery(name), [dispatch(name), dispatch(name, number=2, repository="acme/other")])
+    ledger.accept(delivery("empty"), [])
+
+    assert [told.dispatch_id for told in ledger.redeliver("abc", now=NOW)] == ["abc1-1", "abc1-2"]
+    assert [told.dispatch_id for told in ledger.redeliver("abd2-2", now=NOW)] == ["abd2-2"]
+    with pytest.raises(NoSuchDeliveryError, match="more than one id begins with 'ab'"):
+        ledger.redeliver("ab", now=NOW)
+    with pytest.raises(NoSuchDeliveryError, match="more than one id begins with 'abc1-'"):
+        ledger.redeliver("abc1-", now=NOW)
+    with pytest.raises(NoSuchDeliveryError, match="no delivery and no dispatch has an id .* 'x'"):
+        ledger.redeliver("x", now=NOW)
+    with pytest.raises(NotRedeliveredError, match="delivery empty has nothing to send"):
+        ledger.redeliver("empty", now=NOW)
+
+
+def test_what_killed_its_senders_gets_three_more(ledger: Ledger) -> None:
+    """
+    The count of crashes begins anew with a redelivery.
+    """
+    ledger.accept(delivery("d1"), [dispatch("d1")])
+    for number in range(3):
+        assert ledger.claim(START + number * LEASE, LEASE) is not None
+    assert ledger.claim(START + 3 * LEASE, LEASE) is None
+    assert one(ledger).reason == "crashed"
+
+    ledger.redeliver("d1", now=NOW)
+    claims = [ledger.claim(NOW + number * LEASE, LEASE) for number in range(4)]
+
+    assert [claim and claim.doubts for claim in claims] == [1, 2, 3, None]
+
+
+def test_an_answer_starts_the_count_of_crashes_anew(ledger: Ledger) -> None:
+    """
+    Three in a row are one thing, three over a day of restarts another.
+    """
+    ledger.accept(delivery("d1"), [dispatch("d1")])
+    now = START
+    for _ in range(4):
+        assert ledger.claim(now, LEASE) is not None
+        now += LEASE
+        claim = ledger.claim(now, LEASE)
+        assert claim is not None
+        ledger.record(claim, Wait(now), UNREACHABLE.outcome, now)
+        now += timedelta(minutes=11)
+
+    assert one(ledger).state is PENDING
+
+
+def test_the_dead_and_the_unfinished_are_listed(ledger: Ledger) -> None:
+    """
+    Newest first, each delivery once, no other.
+    """
+    for name in ("a", "b", "c"):
+        ledger.accept(
+            delivery(name), [dispatch(name, repository=f"acme/{name}{n}", number=n) for n in (1, 2)]
+        )
+    for _ in range(4):
+        claim = ledger.claim(START, LEASE)
+        assert claim is not None
+        ledger.record(claim, Dead("github-404", "gone"), GONE.outcome, START)
+
+    assert [record.id for record in ledger.dead()] == ["b", "a"]
+    assert [len(record.dispatches) for record in ledger.dead()] == [2, 2]
+    assert [record.id for record in ledger.dead(1)] == ["b"]
+    assert [record.id for record in ledger.unfinished()] == ["c"]
