@@ -675,3 +675,99 @@ def test_while_nothing_may_go_news_are_not_looked_at(database_url: str, clock: C
         clock.move(seconds=3600)
         with pytest.raises(LedgerError):
             dispatcher._wait(seen=0)
+
+
+@pytest.fixture
+def sending(ledger: Ledger, clock: Clock) -> Iterator[tuple[Dispatcher, Gate]]:
+    """A dispatcher of which one thread is just sending d1; its other turns the test takes itself."""
+    gate = Gate()
+    dispatcher = Dispatcher(ledger, gate, now=clock, jitter=lambda: 0.5, threads=1, lease=LEASE)
+    accept(ledger, "d1", "d2")
+    dispatcher.start()
+    assert gate.entered.acquire(timeout=PATIENCE)
+    yield dispatcher, gate
+    gate.go.release()
+    gate.go.release()
+    assert dispatcher.stop(PATIENCE)
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_clock_that_jumps_takes_nothing_from_ourselves(
+    ledger: Ledger, clock: Clock, sending: tuple[Dispatcher, Gate], hours: int
+) -> None:
+    """
+    What is being sent here is alive though its lease seems over: it goes once, unmarked, and none is lost.
+    """
+    dispatcher, gate = sending
+    clock.move(hours=hours)
+
+    assert not dispatcher.run_once()
+
+    gate.go.release()
+    until(lambda: shown(ledger).state is DispatchState.SENT)
+    dispatcher.beat()  # Finds that d2 was accepted in what is the future now.
+    gate.go.release()
+    until(lambda: ledger.open_count() == 0)
+    assert gate.arrived_ids == ["d1-1", "d2-1"]
+    assert gate.looks == []
+    assert len(shown(ledger).attempts) == 1
+
+
+def test_nothing_is_claimed_while_what_is_held_cannot_be_renewed(ledger: Ledger, clock: Clock) -> None:
+    """
+    Else we might take it over from ourselves.
+    """
+    accept(ledger, "d1")
+    held = ledger.claim(clock(), LEASE)
+    assert held is not None
+    destination = FakeDestination()
+    dispatcher = Dispatcher(Flaky(ledger, renew=1), destination, now=clock)  # type: ignore[arg-type]
+    dispatcher._held["d1-1", held.fence] = held
+    clock.move(hours=1)
+
+    with pytest.raises(LedgerError, match="the disk is full"):
+        dispatcher.run_once()
+
+    assert not dispatcher.run_once()
+    assert destination.arrived == []
+
+
+def test_what_was_accepted_before_the_clock_was_put_back_is_due(
+    ledger: Ledger,
+    dispatcher: Dispatcher,
+    destination: FakeDestination,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    It does not wait an hour until that time comes round again; what waits for its retry does.
+    """
+    destination.answers.append(UNREACHABLE)
+    accept(ledger, "d1")
+    dispatcher.run_once()
+    accept(ledger, "d2", repository="acme/other")
+    clock.move(hours=-1)
+
+    assert not dispatcher.run_once()
+    dispatcher.beat()
+    assert [dispatcher.run_once(), dispatcher.run_once()] == [True, False]
+    assert destination.arrived_ids == ["d2-1"]
+    assert "the clock was put back" in caplog.text
+    caplog.clear()
+    dispatcher.beat()
+    assert caplog.text == ""
+
+
+def test_a_redelivery_has_three_days_of_its_own(
+    ledger: Ledger, dispatcher: Dispatcher, destination: FakeDestination, clock: Clock
+) -> None:
+    """
+    However old it is: when it fails now, it is tried again.
+    """
+    destination.answers.extend([GONE, UNREACHABLE])
+    accept(ledger, "d1")
+    dispatcher.run_once()
+    ledger.redeliver("d1", now=clock.move(days=30))
+    dispatcher.run_once()
+
+    assert shown(ledger).state is DispatchState.PENDING

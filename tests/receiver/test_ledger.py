@@ -364,6 +364,28 @@ def test_what_is_being_sent_is_not_overtaken(ledger: Ledger) -> None:
     assert shown(ledger).state is DispatchState.SENT
 
 
+@pytest.mark.parametrize("may", [True, False], ids=["overtakes", "another-slot"])
+def test_what_fails_while_a_newer_one_waits_gives_way(ledger: Ledger, *, may: bool) -> None:
+    """
+    Once it would wait for its retry, the newer one of its slot that came meanwhile goes instead.
+    """
+    accept(ledger, "d1")
+    claim = claimed(ledger)
+    newer = delivery("d2", slot="slot" if may else "staging")
+    ledger.accept(newer, [dispatch("d2", overtakes=True)])
+    ledger.record(claim, Wait(START + SECOND), UNREACHABLE.outcome, START)
+
+    record = shown(ledger)
+    if may:
+        assert (record.state, record.reason) == (DispatchState.SUPERSEDED, "superseded")
+        assert "delivery d2 came" in (record.detail or "")
+        assert (record.attempts_used, record.attempts[0].reason) == (1, "unreachable")
+        assert send(ledger).dispatch.id == "d2-1"
+    else:
+        assert record.state is DispatchState.PENDING
+        assert ledger.claim(START, LEASE) is None
+
+
 # --- claim
 
 

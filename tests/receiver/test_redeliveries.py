@@ -201,7 +201,7 @@ def test_ids_are_found_by_how_they_begin(ledger: Ledger) -> None:
         ledger.redeliver("ab", now=NOW)
     with pytest.raises(NoSuchDeliveryError, match="more than one id begins with 'abc1-'"):
         ledger.redeliver("abc1-", now=NOW)
-    with pytest.raises(NoSuchDeliveryError, match="no delivery and no dispatch has an id .* 'x'"):
+    with pytest.raises(NoSuchDeliveryError, match=r"no delivery and no dispatch has an id .* 'x'"):
         ledger.redeliver("x", now=NOW)
     with pytest.raises(NotRedeliveredError, match="delivery empty has nothing to send"):
         ledger.redeliver("empty", now=NOW)
