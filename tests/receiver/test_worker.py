@@ -58,7 +58,7 @@ def application() -> Application:
     return Application()
 
 
-def worker_for(application: Application, **options: object) -> Worker:
+def worker_for(application: Callable[..., Iterable[bytes]], **options: object) -> Worker:
     """A worker as gunicorn makes it, without a process of its own."""
     config = Config()
     for name, value in {"threads": 2, "limit_request_fields": 64, **options}.items():
