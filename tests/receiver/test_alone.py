@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from receiver import alone
+from receiver.cli import main
 from receiver.delivery import DeliveryRecord
 from receiver.ledger import Ledger
+from receiver.service import Service
 from tests.receiver.served import Served, clean_environ, dispatching, serving, started
 from tests.receiver.web_fakes import body, flat
 from tests.receiver.world import GITHUB_TOKEN, REPOSITORY, SENDER, artifact, keys, post, wait_until
@@ -78,12 +81,12 @@ def test_the_halves_apart(new_postgresql: Callable[[], str], github: GitHubStand
         early = [promote(receivers[number % 2], number) for number in range(4)]
         assert not github.dispatches
 
-        with dispatching(way_out(url, github), tmp_path) as alone:
+        with dispatching(way_out(url, github), tmp_path) as sender:
             wait_until(lambda: len(github.dispatches) == 4)
             late = [promote(receivers[number % 2], number) for number in range(4, 8)]
             wait_until(lambda: len(github.dispatches) == 8)
-            assert alone.stop() == 0
-        assert "stopped" in alone.log[-1]
+            assert sender.stop() == 0
+        assert "stopped" in sender.log[-1]
 
     assert arrived(github) == [*early, *late]
 
@@ -173,9 +176,10 @@ def test_sigterm_waits_for_what_is_being_sent(
         answer.wait_until_asked()
         sending.process.terminate()
         sending.wait_for_log("stopping" if command == "dispatch" else "Handling signal: term")
-        os.kill(sending.process.pid, signal.SIGTERM)
-        with pytest.raises(subprocess.TimeoutExpired):
-            sending.process.wait(timeout=0.5)
+        for _ in range(2):
+            os.kill(sending.process.pid, signal.SIGTERM)
+            with pytest.raises(subprocess.TimeoutExpired):
+                sending.process.wait(timeout=0.5)
         answer.let()
         assert sending.process.wait(timeout=20) == 0
 
@@ -205,6 +209,19 @@ def test_sigterm_does_not_wait_for_ever(github: GitHubStandIn, tmp_path: Path) -
 
     (dispatch,) = look_up(url, delivery).dispatches
     assert dispatch.attempts[-1].ended_at is None
+
+
+def test_a_dispatcher_that_died_is_no_dispatcher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where nothing is sent any more the command ends with 1, so that whoever runs it starts it anew."""
+    for name, value in way_out(f"sqlite:///{tmp_path}/handoff.db", GitHubStandIn(port=9)).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(alone, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(Service, "dispatching", False)
+
+    assert main(["dispatch"]) == 1
+    assert "the dispatcher has stopped by itself" in caplog.text
 
 
 def test_a_gunicorn_of_ones_own(

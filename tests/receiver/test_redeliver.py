@@ -24,6 +24,7 @@ from tests.receiver.world import wait_until
 
 NOW = datetime.now(timezone.utc)
 BAD_GATEWAY = Outcome(OutcomeKind.AMBIGUOUS, "github-502", "Bad Gateway", 502)
+SENT = Outcome(OutcomeKind.SENT, "sent", "204", 204)
 REFUSED = Outcome(OutcomeKind.REFUSED, "github-404", "no such repository", 404)
 
 
@@ -64,7 +65,7 @@ def state(url: str, number: int) -> tuple[DispatchState, int]:
 def test_the_dead_have_an_exit_code(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """3 while something is dead, 0 while nothing is: a monitor needs no more."""
     with Ledger.open(url) as ledger:
-        end(ledger, 1, Sent(), Outcome(OutcomeKind.SENT, "sent", "204", 204))
+        end(ledger, 1, Sent(), SENT)
         assert main(["deliveries", "--dead"]) == 0
         assert capsys.readouterr().out == "Nothing is dead.\n"
         end(ledger, 2, Dead("github-404", "no such repository"), REFUSED)
@@ -121,6 +122,25 @@ def test_redeliver(url: str, dead: str, capsys: pytest.CaptureFixture[str]) -> N
     assert main(["deliveries", "--dead"]) == 0
 
 
+def test_what_was_sent_beside_it(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a delivery for two repositories, only what did not arrive is sent again; of both it is told."""
+    with Ledger.open(url) as ledger:
+        both = [dispatch(number=number, at=NOW, repository=f"acme/r{number}") for number in (1, 2)]
+        ledger.accept(delivery(at=NOW), both)
+        for outcome, decision in ((SENT, Sent()), (REFUSED, Dead("github-404", "no such repository"))):
+            claim = ledger.claim(NOW, LEASE)
+            assert claim is not None
+            ledger.record(claim, decision, outcome, NOW)
+
+    assert main(["redeliver", "d1"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("dispatch d1-1 (sent) was sent: only with force")
+    assert told[1].startswith("dispatch d1-2 (dead) is sent again now")
+    assert told[2].startswith("1 to be sent")
+    with Ledger.read_only(url) as ledger:
+        assert [one.redeliveries for one in ledger.delivery("d1").dispatches] == [0, 1]
+
+
 def test_redelivering_is_noticed(
     new_postgresql: Callable[[], str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,7 +186,7 @@ def test_a_dry_run(url: str, dead: str, capsys: pytest.CaptureFixture[str]) -> N
 def test_one_name_that_will_not_do(url: str, dead: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Where one of several cannot be redelivered, each is told, and nothing is changed."""
     with Ledger.open(url) as ledger:
-        end(ledger, 2, Sent(), Outcome(OutcomeKind.SENT, "sent", "204", 204))
+        end(ledger, 2, Sent(), SENT)
 
     assert main(["redeliver", dead, "d2", "nope\x1b"]) == 1
     told = capsys.readouterr()
@@ -189,7 +209,7 @@ class Terminal(io.StringIO):
 def sent(url: str) -> str:
     """The id of a delivery whose dispatch was sent."""
     with Ledger.open(url) as ledger:
-        return end(ledger, 1, Sent(), Outcome(OutcomeKind.SENT, "sent", "204", 204))
+        return end(ledger, 1, Sent(), SENT)
 
 
 @pytest.mark.parametrize(("answer", "ended"), [("y\n", 0), ("YES\n", 0), ("\n", 1), ("", 1), ("no\n", 1)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -14,7 +15,7 @@ from flask import Flask
 
 from receiver import Settings, close_app, create_app
 from receiver.budget import Budget
-from receiver.errors import SettingsError
+from receiver.errors import LedgerError, SettingsError
 from receiver.ledger import Ledger
 from receiver.process_lock import ProcessLock
 from receiver.records import NoSuchDeliveryError
@@ -170,9 +171,24 @@ def test_it_ends_once(settings: Settings) -> None:
     service.close()
 
     assert not service.dispatching
+    with pytest.raises(LedgerError, match="closed"):
+        service.ledger.check_writable()
     with Ledger.open(settings.database_url) as ledger:
         ledger.accept(delivery(), [dispatch()])
     assert sink.arrived == []
+
+
+def test_a_fork_ends_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a forked process does not take the parent's connections along."""
+    service = Service.start(settings, FakeDestination())
+    parent = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: parent + 1)
+    service.close()
+    monkeypatch.undo()
+
+    wait_until(lambda: service.dispatching)
+    service.ledger.check_writable()
+    service.close()
 
 
 def test_two_on_one_postgresql(new_postgresql: Callable[[], str], settings: Settings) -> None:
