@@ -36,17 +36,21 @@ class Prepared:
     ) -> Sequence[Sequence[Any]]:
         compiled = self._sqlite = self._sqlite or _compile(self._statement, self._names, dialect)
         given = {**compiled.constants, **values}
-        rows = driver.execute(compiled.sql, [convert(given[name]) for name, convert in compiled.binds])
+        bound = [given[name] if convert is None else convert(given[name]) for name, convert in compiled.binds]
         return [
-            [convert(value) for convert, value in zip(compiled.columns, row, strict=True)] for row in rows
+            [
+                value if convert is None else convert(value)
+                for convert, value in zip(compiled.columns, row, strict=True)
+            ]
+            for row in driver.execute(compiled.sql, bound)
         ]
 
 
 class _Compiled(NamedTuple):
     sql: str
     constants: Mapping[str, Any]
-    binds: Sequence[tuple[str, Convert]]
-    columns: Sequence[Convert]
+    binds: Sequence[tuple[str, Convert | None]]
+    columns: Sequence[Convert | None]
 
 
 def _compile(statement: Insert | Update | Select[Any], names: list[str], dialect: Dialect) -> _Compiled:
@@ -56,13 +60,9 @@ def _compile(statement: Insert | Update | Select[Any], names: list[str], dialect
     return _Compiled(
         str(compiled),
         {bind.key: bind.value for bind in binds if bind.key not in names},
-        [(bind.key, bind.type.bind_processor(dialect) or _as_it_is) for bind in binds],
-        [column.type.result_processor(dialect, None) or _as_it_is for column in chosen],
+        [(bind.key, bind.type.bind_processor(dialect)) for bind in binds],
+        [column.type.result_processor(dialect, None) for column in chosen],
     )
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
 
 
 def straight(connection: Connection, sql: str) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -54,7 +54,8 @@ class Writes(Protocol):
 class GroupCommit:
     """One thread that writes for all: what is queued goes into one transaction, synced once.
 
-    Each function has a savepoint of its own, so one that fails takes nothing of the others along.
+    One that fails takes nothing of the others along: then nothing of the group is kept, and all of it is
+    done again with a savepoint for each.  So a function may run twice, but only one run of it is kept.
     Nobody is answered before the commit; when that fails, nobody's work was kept and all are told so.
     """
 
@@ -108,19 +109,33 @@ class GroupCommit:
         """Wait for work; nothing means that we are closed and all is done."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._background or self._closing)
-            jobs = [_Job(work) for work in self._background]
+            jobs = [self._jobs.popleft() for _ in range(min(self._group, len(self._jobs)))]
+            jobs += [_Job(work) for work in self._background]
             self._background.clear()
-            jobs += [self._jobs.popleft() for _ in range(min(self._group, len(self._jobs)))]
             return jobs
 
     def _commit(self, jobs: list[_Job]) -> None:
         try:
-            with ledger_errors(), self._engine.begin() as connection:
-                answers = [job.attempt(connection) for job in jobs]
+            with ledger_errors():
+                answers = self._together(jobs) or self._apart(jobs)
         except Exception as error:  # noqa: BLE001 - whatever it was, each caller must be told, and the thread live
             answers = [_failed_with(error)] * len(jobs)
         for job, give in zip(jobs, answers, strict=True):
             give(job)
+
+    def _together(self, jobs: Sequence[_Job]) -> list[Answer] | None:
+        """Run them without savepoints, which cost as much as the rows; where one fails, keep none of it."""
+        with self._engine.begin() as connection:
+            try:
+                return [_succeeded_with(job.work(connection)) for job in jobs]
+            except Exception:  # noqa: BLE001 - it comes again, and is then told to whom it belongs
+                connection.rollback()
+        return None
+
+    def _apart(self, jobs: Sequence[_Job]) -> list[Answer]:
+        """Run each in a savepoint of its own."""
+        with self._engine.begin() as connection:
+            return [job.attempt(connection) for job in jobs]
 
 
 class OwnTransaction:
@@ -190,7 +205,7 @@ class _Job:
         self._error = error
         self._answered.release()
 
-    def attempt(self, connection: Connection) -> Callable[[_Job], None]:
+    def attempt(self, connection: Connection) -> Answer:
         """Run inside a savepoint; the answer is given only after the commit."""
         straight(connection, "SAVEPOINT work")
         try:
@@ -202,10 +217,17 @@ class _Job:
             straight(connection, "ROLLBACK TO SAVEPOINT work")
             return _failed_with(error)
         straight(connection, "RELEASE SAVEPOINT work")
-        return lambda job: job.succeed(result)
+        return _succeeded_with(result)
 
 
-def _failed_with(error: Exception) -> Callable[[_Job], None]:
+Answer = Callable[[_Job], None]
+
+
+def _succeeded_with(result: Any) -> Answer:
+    return lambda job: job.succeed(result)
+
+
+def _failed_with(error: Exception) -> Answer:
     return lambda job: job.fail(error)
 
 
