@@ -192,6 +192,41 @@ def test_one_that_fails_takes_no_other_along(
     assert kept(reads) == set(range(20)) - {7}
 
 
+def test_a_group_in_which_one_fails_is_done_again(
+    group: GroupCommit, pool: ThreadPoolExecutor, reads: Engine
+) -> None:
+    """
+    With a savepoint for each: whose function ran twice has one result and one row, that of the second run.
+    """
+    runs: list[int] = []
+
+    def count(connection: Connection) -> int:
+        runs.append(1)
+        note(1)(connection)
+        return len(runs)
+
+    counted, failed = run_together(group, pool, [count, note_and_fail(2)])
+
+    assert counted.result() == 2
+    assert isinstance(failed.exception(), Mishap)
+    assert kept(reads) == {1}
+
+
+def test_a_group_in_which_none_fails_needs_no_savepoint(group: GroupCommit, engine: Engine) -> None:
+    """
+    They cost as much as the rows.
+    """
+    said: list[str] = []
+    with engine.connect() as connection:
+        driver: object = connection.connection.dbapi_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.set_trace_callback(said.append)
+    group.run(note(1))
+
+    assert "COMMIT" in said
+    assert [statement for statement in said if "SAVEPOINT" in statement] == []
+
+
 def test_a_broken_rule_of_the_database_is_its_callers_alone(
     group: GroupCommit, pool: ThreadPoolExecutor, reads: Engine
 ) -> None:
