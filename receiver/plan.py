@@ -23,7 +23,7 @@ _ONLY_IN_OURS = frozenset({"automation_name", "artifact_version_index"})
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
-def plan(
+def plan(  # noqa: PLR0913 - all that a dispatch depends on, and nothing else
     event: RegistryEvent,
     delivery_id: str,
     received_at: datetime,

@@ -133,7 +133,9 @@ def test_what_was_sent_beside_it(url: str, capsys: pytest.CaptureFixture[str]) -
             ledger.record(claim, decision, outcome, NOW)
 
     assert main(["redeliver", "d1"]) == 0
-    told = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    told = out.splitlines()
+    assert err == ""
     assert told[0].startswith("dispatch d1-1 (sent) was sent: only with force")
     assert told[1].startswith("dispatch d1-2 (dead) is sent again now")
     assert told[2].startswith("1 to be sent")
