@@ -161,7 +161,7 @@ def test_a_long_head_is_refused(service: Service) -> None:
 def test_a_large_body_is_not_read(service: Service) -> None:
     """The head of a request with too large a body is answered at once, the rest thrown away. [B1]"""
     with service.connect() as client:
-        client.sendall(HEAD + b"Content-Length: 1000001\r\n\r\n")
+        client.sendall(HEAD + b"Content-Length: 1000001\r\n\r\nGET /no-request HTTP/1.1\r\n\r\n")
         assert read(client) == OK
         with contextlib.suppress(ConnectionError):
             for _ in range(100):
@@ -245,9 +245,9 @@ def test_held_bytes_are_bounded() -> None:
 def test_large_requests_do_not_crowd_out_small_ones() -> None:
     """Large requests that wait for a thread have a bound of their own; a small one is taken past it."""
     with Service(threads=1) as service, contextlib.ExitStack() as open_ones:
-        service.front._most_held = 3 * LIMIT
         first, second, third, small = [open_ones.enter_context(service.connect()) for _ in range(4)]
         whole = HEAD.replace(b"/ ", b"/wait ") + b"Content-Length: %d\r\n\r\n" % LIMIT + b"x" * LIMIT
+        service.front._most_held = 2 * len(whole)
         first.sendall(whole)
         assert service.busy.acquire(timeout=20)
         assert ask(second, whole).startswith(b"HTTP/1.1 503 ")
@@ -287,6 +287,18 @@ def test_no_descriptors_left() -> None:
         for client in others[-2:]:
             assert ask(client) == OK
         assert read(first) == b""
+
+
+def test_nobody_goes_for_nobody() -> None:
+    """Where the last descriptor is taken, all who are here may stay until somebody knocks."""
+    with Service(listener=Crowded(2)) as service, service.connect() as first, service.connect() as second:
+        for client in (first, second):
+            client.sendall(b"GET / HTTP/1.1\r\n")
+        until = time.monotonic() + 20
+        while len(service.listener.accepted) < 2:
+            assert time.monotonic() < until
+        for client in (first, second):
+            assert ask(client, b"\r\n") == OK
 
 
 def test_no_descriptors_and_nobody_to_send_away() -> None:
