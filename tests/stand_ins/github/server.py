@@ -85,7 +85,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        asked = Asked(self.command, self.path, headers, self.rfile.read(length))
+        body = self.rfile.read(length)
+        if len(body) < length:
+            self.close_connection = True  # Whoever sent it died meanwhile: half a request is none.
+            return
+        asked = Asked(self.command, self.path, headers, body)
         fault = self.server.backend.take_fault(asked)
         if fault is None:
             answer = self.server.backend.answer(asked)
