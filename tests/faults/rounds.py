@@ -53,7 +53,7 @@ def a_github() -> Iterator[GitHubStandIn]:
         # More than its hour allows: what is tested here is not the waiting for it.
         github.rate_limit(GITHUB_TOKEN, remaining=10**9, reset=_NEVER)
         yield github
-    assert github.violations == []
+    assert github.violations == [], github.violations
 
 
 def environ(github: GitHubStandIn, database_url: str) -> dict[str, str]:
