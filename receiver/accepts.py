@@ -59,10 +59,8 @@ def accept(
 def _alone_with(slot: str, connection: Connection) -> None:
     """Until the end of the transaction nobody else accepts for this slot; on SQLite nobody writes at all."""
     if connection.dialect.name == "postgresql":
-        number = int.from_bytes(
-            hashlib.sha256(slot.encode("utf-8", "replace")).digest()[:8], "big", signed=True
-        )
-        connection.execute(_LOCK, {"number": number})
+        digest = hashlib.sha256(slot.encode("utf-8", "replace")).digest()
+        connection.execute(_LOCK, {"number": int.from_bytes(digest[:8], "big", signed=True)})
 
 
 def _latest(slot: str, connection: Connection) -> _Latest | None:
@@ -71,11 +69,8 @@ def _latest(slot: str, connection: Connection) -> _Latest | None:
 
 
 def _repeats(delivery: Delivery, latest: _Latest, window: timedelta) -> bool:
-    # Two that came together may have taken the time in the other order.
-    return (
-        delivery.fingerprint == latest.fingerprint
-        and abs(delivery.received_at - latest.received_at) <= window
-    )
+    apart = abs(delivery.received_at - latest.received_at)  # Who came first need not have looked first.
+    return delivery.fingerprint == latest.fingerprint and apart <= window
 
 
 def _count_repeat(first: _Latest, delivery: Delivery, connection: Connection) -> Receipt:
