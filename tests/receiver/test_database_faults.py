@@ -124,6 +124,7 @@ def start(
 ) -> Iterator[Callable[[str], World]]:
     """Start a receiver that loses patience sooner than in earnest."""
     monkeypatch.setattr("receiver.writes.BUSY_SECONDS", 0.3)
+    monkeypatch.setattr("receiver.ledger.FAILURE_COUNTS", 3600)
     monkeypatch.setattr("receiver.dispatcher.BACKOFF", (0.05,))
     monkeypatch.setattr("receiver.notices.BACKOFF", (0.05,))
     with ExitStack() as started:
@@ -514,7 +515,14 @@ def test_a_fault_of_the_server(
     """
     world = start(postgresql_url)
 
-    endure(world, lambda _: fault(server))
+    @contextmanager
+    def noticed(_: Ledger) -> Iterator[None]:
+        with fault(server):
+            if fault is not standby:
+                world.until(lambda: not world.ledger.hears_all)
+            yield
+
+    endure(world, noticed)
 
     assert said in world.log.text
     world.until(lambda: world.ledger.hears_all)

@@ -96,8 +96,7 @@ def test_the_edge_is_exact(ledger: Ledger) -> None:
     end(ledger, START)
     accept(ledger, "ended-then")
     end(ledger, START + DAY)
-    accept(ledger, "came-then", START + DAY)
-    end(ledger, START + DAY)
+    accept(ledger, "came-then", START + DAY, repositories=0)
 
     assert ledger.prune(START + DAY) == 1
 
