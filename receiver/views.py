@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from flask import Blueprint, Flask, Response, current_app, g, request
+from flask import Blueprint, Flask, Response, current_app, g, json, request
 from werkzeug.exceptions import HTTPException
 
 from receiver import signature
 from receiver.dispatch import Dispatch
-from receiver.door import RECEIVED, TOO_LARGE, Door
 from receiver.errors import BodyTooLargeError, LedgerError, RejectedError
 from receiver.intake import Accepted, Intake, Repeated, Trial, Webhook
 
 WEBHOOK_PATH = "/webhooks/wandb"
 RETRY_AFTER = 30
 MAX_BODY = "HANDOFF_MAX_BODY"  # In the application's config.
+TOO_LARGE = "handoff.body_too_large"  # In the environ, by the worker: it did not read all of the body.
 _LONGEST_LOGGED = 100
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-_ENCODER = json.JSONEncoder()
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +48,6 @@ def web_app(intake: Intake, checks: Mapping[str, Check], *, max_body: int) -> Fl
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(LedgerError, _unavailable)
     app.register_error_handler(Exception, _bug)
-    app.wsgi_app = Door(app.wsgi_app, intake, _tell_accepted, path=WEBHOOK_PATH, max_body=max_body)  # type: ignore[method-assign]  # As Flask's documentation has it.
     return app
 
 
@@ -61,7 +57,7 @@ def _pages(intake: Intake, checks: Mapping[str, Check]) -> Blueprint:
     @pages.post(WEBHOOK_PATH)
     def wandb() -> Response:
         try:
-            answer = _received() or intake.receive(_webhook(intake))
+            answer = intake.receive(_webhook(intake))
         except RejectedError as error:
             return _answer(
                 error.status, {"status": "rejected", "reason": error.reason, "message": str(error)}
@@ -83,29 +79,7 @@ def _pages(intake: Intake, checks: Mapping[str, Check]) -> Blueprint:
     return pages
 
 
-def _received() -> Accepted | Repeated | Trial | None:
-    """What the intake answered already, or raised; None when it was not asked yet."""
-    received: Accepted | Repeated | Trial | Exception | None = request.environ.get(RECEIVED)
-    if isinstance(received, Exception):
-        raise received
-    return received
-
-
-def _tell_accepted(
-    answer: Accepted, environ: Mapping[str, Any], began: float
-) -> tuple[str, list[tuple[str, str]], bytes]:
-    """The whole answer, as ``_accepted`` makes it behind the door."""
-    content = f"{_ENCODER.encode(_told(answer))}\n".encode("ascii")
-    length = ("Content-Length", str(len(content)))
-    _log_line(environ.get("REMOTE_ADDR"), f"POST {WEBHOOK_PATH}", 202, answer.delivery.id, began)
-    return "202 ACCEPTED", [("Content-Type", "application/json"), length, *_HEADERS.items()], content
-
-
 def _accepted(answer: Accepted) -> Response:
-    return _answer(202, _told(answer), log=answer.delivery.id)
-
-
-def _told(answer: Accepted) -> dict[str, Any]:
     told: dict[str, Any] = {
         "delivery": answer.delivery.id,
         "status": "accepted",
@@ -113,7 +87,7 @@ def _told(answer: Accepted) -> dict[str, Any]:
     }
     if answer.ignored:
         told["ignored"] = answer.ignored
-    return told
+    return _answer(202, told, log=answer.delivery.id)
 
 
 def _repeated(answer: Repeated) -> Response:
@@ -180,8 +154,9 @@ def _unavailable(error: LedgerError) -> Response:
 
 def _answer(status: int, body: Mapping[str, Any], *, log: str = "") -> Response:
     g.told = log or str(body.get("reason", ""))
-    response = Response(_ENCODER.encode(body) + "\n", status=status, mimetype="application/json")
-    response.headers.update(_HEADERS)
+    response = Response(json.dumps(body) + "\n", status=status, mimetype="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 
@@ -212,14 +187,16 @@ def _start() -> None:
 
 def _finish(response: Response) -> Response:
     """One line for each request, without its query, headers or body."""
+    took = (time.monotonic() - g.began) * 1000 if "began" in g else 0.0
     path = ascii(request.path[:_LONGEST_LOGGED])[1:-1]
     method = ascii(request.method[:_LONGEST_LOGGED])[1:-1]
-    _log_line(
-        request.remote_addr, f"{method} {path}", response.status_code, g.get("told") or "-", g.get("began")
+    _log.info(
+        "%s %s %s %s %s %.0fms",
+        request.remote_addr,
+        method,
+        path,
+        response.status_code,
+        g.get("told") or "-",
+        took,
     )
     return response
-
-
-def _log_line(address: str | None, asked: str, status: int, told: str, began: float | None) -> None:
-    took = 0.0 if began is None else (time.monotonic() - began) * 1000
-    _log.info("%s %s %s %s %.0fms", address, asked, status, told, took)

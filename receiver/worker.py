@@ -18,10 +18,9 @@ from gunicorn.http.errors import NoMoreData  # type: ignore[import-untyped]  # A
 from gunicorn.http.parser import RequestParser  # type: ignore[import-untyped]  # As above.
 from gunicorn.workers.base import Worker as GunicornWorker  # type: ignore[import-untyped]  # As above.
 
-from receiver.door import TOO_LARGE
 from receiver.front import Answer, Front, Request, refusal
 from receiver.settings import LARGEST_MAX_BODY
-from receiver.views import MAX_BODY
+from receiver.views import MAX_BODY, TOO_LARGE
 
 CONNECTIONS = 10_000
 _RESERVED = 100  # Descriptors, for the ledger, GitHub and the rest.

@@ -12,12 +12,11 @@ import pytest
 from flask import Flask
 from werkzeug.test import Client, TestResponse
 
-from receiver.door import TOO_LARGE, Door
 from receiver.errors import LedgerError
 from receiver.intake import Intake
 from receiver.secret import Secret
 from receiver.signature import sign
-from receiver.views import web_app
+from receiver.views import TOO_LARGE, web_app
 from tests.receiver.web_fakes import SECRET, TOKEN, FakeClock, FakeLedger, body, flat, sample
 
 MAX_BODY = 4096
@@ -329,16 +328,3 @@ def test_the_log_has_one_line_for_each_request(client: Client, caplog: pytest.Lo
     assert " POST /webhooks/wandb 202 01DELIVERY " in lines[0]
     assert all(line.isprintable() for line in lines)
     assert not [line for line in lines if "hunter22" in line or TOKEN in line or SECRET in line]
-
-
-def test_the_door_answers_as_the_pages_do(app: Flask, client: Client) -> None:
-    """
-    Before the framework or behind it, what is accepted gets the same status, headers and body.
-    """
-    at_the_door = post(client, body(flat(shiny=1, alias="staging")))
-    behind_it = post(client, body(flat(shiny=1)), **{"Content-Encoding": "identity"})
-
-    assert isinstance(app.wsgi_app, Door)
-    assert at_the_door.status == behind_it.status
-    assert sorted(at_the_door.headers) == sorted(behind_it.headers)
-    assert at_the_door.data == behind_it.data

@@ -15,9 +15,9 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # As above
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver.door import TOO_LARGE
 from receiver.framing import Framer, HeadTooLargeError
 from receiver.front import Request
+from receiver.views import TOO_LARGE
 from receiver.worker import Worker, room
 
 CLIENT, SERVER = ("127.0.0.1", 4321), ("127.0.0.1", 80)
