@@ -13,9 +13,9 @@ from receiver import bearer, plan, signature
 from receiver.allowance import Allowance
 from receiver.delivery import Delivery, Receipt, Rejection
 from receiver.dispatch import Dispatch
-from receiver.errors import LedgerError, RejectedError
+from receiver.errors import BadPayloadError, LedgerError, RejectedError
 from receiver.event import TrialMessage, read_event
-from receiver.secret import Secret, without
+from receiver.secret import Secret, holds_one, without
 
 SOURCE = "wandb"
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -112,6 +112,7 @@ class Intake:
         try:
             encoding = self._verify(webhook)
             event = read_event(webhook.body)
+            self._check_no_secret(webhook.body)
             if isinstance(event, TrialMessage):
                 self.note(webhook.address, "test", 200)
                 return Trial(without(self._explain(event), self.hidden))
@@ -176,6 +177,15 @@ class Intake:
         if wrong is not None:
             raise wrong
         return encoding
+
+    def _check_no_secret(self, body: bytes) -> None:
+        """Refuse a body that holds one of our secrets, in what we would not have kept as well."""
+        if holds_one(body.decode("utf-8", "replace"), self.hidden):
+            raise BadPayloadError(
+                "The body holds one of the secrets that are configured here, and nothing of it was kept. "
+                "Take it out of the automation's payload.",
+                reason="secret-in-payload",
+            )
 
     def _may_search(self) -> bool:
         return self.searches.take(self.now().timestamp())

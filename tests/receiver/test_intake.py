@@ -215,6 +215,24 @@ def test_a_secret_in_the_payload_is_refused(intake: Intake, ledger: FakeLedger) 
     assert not ledger.kept
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {**flat(), "note": GITHUB_TOKEN},
+        {**flat(), GITHUB_TOKEN: 1},
+        {"event_author": GITHUB_TOKEN, "client_payload": flat()},
+        {"alias": "${alias}", "note": GITHUB_TOKEN},
+    ],
+    ids=["ignored", "name", "shadowed", "trial"],
+)
+def test_a_secret_anywhere_in_the_body_is_refused(
+    intake: Intake, ledger: FakeLedger, fields: dict[str, object]
+) -> None:
+    """A secret in what would have been left out is a secret in W&B's payload all the same."""
+    assert refusal(intake, webhook(body(fields))).reason == "secret-in-payload"
+    assert not ledger.kept
+
+
 def test_no_message_repeats_a_secret(intake: Intake) -> None:
     """A refusal that quotes what it got does not quote a secret. [A12]"""
     error = refusal(intake, webhook(body(flat(artifact_version=TOKEN))))
