@@ -233,6 +233,17 @@ class TestToken:
         assert outcome.kind is OutcomeKind.SENT
         assert len(minted(github)) == 2
 
+    def test_a_clock_that_was_put_back(self, credentials: AppCredentials, clock: Clock) -> None:
+        """
+        A token from the future is not new for ever: refused, it is replaced.
+        """
+        token = credentials.token(REPOSITORY, TO_DISPATCH)
+        assert credentials.patience(token) == seconds(1)
+        clock.move(hours=-1)
+
+        assert credentials.patience(token) is None
+        assert credentials.patience("of somebody else") is None
+
     def test_a_new_token_that_stays_refused(
         self, github: GitHubStandIn, credentials: AppCredentials, clock: Clock
     ) -> None:

@@ -32,6 +32,7 @@ from tests.stand_ins.github import GitHubStandIn, Installation
 RUNS = f"GET /repos/{REPOSITORY}/actions/runs"
 MINUTE = 60.0
 HOUR = 60 * MINUTE
+MOST_STEPS = 1_000
 SENT, DEAD, PENDING = DispatchState.SENT, DispatchState.DEAD, DispatchState.PENDING
 
 
@@ -44,11 +45,9 @@ class World:
         self.clock = clock
         self.sign_in(TokenCredentials(PAT))
 
-    def sign_in(self, credentials: Credentials) -> None:
+    def sign_in(self, credentials: Credentials, exchange: Exchange | None = None) -> None:
         """Send with these from now on."""
-        client = GitHub(
-            self.github.url, credentials, now=self.clock, exchange=Exchange(read_seconds=0.2, total_seconds=2)
-        )
+        client = GitHub(self.github.url, credentials, now=self.clock, exchange=exchange)
         self.dispatcher = Dispatcher(self.ledger, client, now=self.clock, jitter=lambda: 0.5)
 
     def accept(self, number: int = 1, **changes: Any) -> None:
@@ -69,14 +68,15 @@ class World:
     def run(self, seconds: float = 96 * HOUR) -> None:
         """Do what is due in so many seconds, each at its time."""
         end = self.clock() + timedelta(seconds=seconds)
-        while True:
+        for _ in range(MOST_STEPS):
             while self.dispatcher.run_once():
                 pass
             due = self.ledger.next_due(self.clock())
             if due is None or due > end:
-                break
+                self.clock.time = max(self.clock(), end)
+                return
             self.clock.time = max(due, self.clock() + timedelta(milliseconds=100))
-        self.clock.time = max(self.clock(), end)
+        pytest.fail("it goes round in circles")
 
     def record(self, number: int = 1) -> DispatchRecord:
         """The dispatch as the ledger has it."""
@@ -192,6 +192,21 @@ def test_rate_limits(
     assert world.story() == list(zip(begun, [*reasons, "sent"], strict=True))
     assert world.record().attempts_used == 1
     assert world.arrived == ["key-001"]
+
+
+def test_the_doubling_begins_anew(world: World) -> None:
+    """
+    After an answer that is no limit, a limit that names no time is a minute again.
+    """
+    world.github.faults.add(DISPATCHES, times=2, status=429)
+    world.run(seconds=HOUR)
+    world.accept(2)
+    world.github.faults.add(DISPATCHES, status=429)
+
+    world.run()
+
+    assert [second for second, _ in world.story(1)] == [0, 60, 180]
+    assert [second for second, _ in world.story(2)] == [HOUR, HOUR + 60]
 
 
 def test_a_limit_pauses_every_dispatch_of_the_token(world: World) -> None:
@@ -452,6 +467,7 @@ def strike(world: World, where: str, fault: dict[str, Any], *, accepted: bool, t
         what["accept_first"] = accepted
     if what.pop("hang", False):
         what["hang"] = threading.Event()
+        world.sign_in(TokenCredentials(PAT), Exchange(read_seconds=1))
     world.github.faults.add(where, times=times, **what)
 
 

@@ -166,6 +166,20 @@ class TestDescription:
 
         assert ask(github, "GET", f"/repos/{REPOSITORY}{path}").status_code == 200
 
+    def test_half_a_request_is_none(self, github: GitHubStandIn) -> None:
+        """
+        What a killed program had begun to send does nothing, and breaks no description.
+        """
+        host, _, port = github.url.removeprefix("http://").partition(":")
+        head = f"POST /repos/{REPOSITORY}/dispatches HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n"
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(head.encode() + b'{"event_type": "BU')
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(1) == b""
+
+        assert not github.requests
+        assert github.violations == []
+
     def test_the_rate_limit_is_as_described(self, github: GitHubStandIn) -> None:
         """
         GET /rate_limit costs nothing and tells what is left.
