@@ -25,7 +25,7 @@ class Service:
     """A front in a thread of its own, and what answers behind it."""
 
     def __init__(self, *, threads: int = 2, connections: int = 100, listener: Any = None) -> None:
-        self.listener = listener or socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.listener: Any = listener or socket.create_server(("127.0.0.1", 0), backlog=64)
         self.address: tuple[str, int] = self.listener.getsockname()
         self.asked: list[Request] = []
         self.let_go = threading.Event()
@@ -103,6 +103,7 @@ def test_requests_on_one_connection(service: Service) -> None:
     paths = [request.data.split(b" ")[1] for request in service.asked]
     assert paths == [b"/a", b"/b", b"/c", b"/d", b"/last"]
     assert service.asked[1].data.endswith(b"\r\n\r\nabc")
+    assert service.front._held == 0
 
 
 def test_a_slow_client_holds_no_thread() -> None:
@@ -158,14 +159,14 @@ def test_a_long_head_is_refused(service: Service) -> None:
         assert ask(client, HEAD + b"A: " + b"x" * 40_000).startswith(b"HTTP/1.1 431 ")
 
 
-def test_a_large_body_is_not_read(service: Service) -> None:
+def test_a_large_body_is_not_read(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """The head of a request with too large a body is answered at once, the rest thrown away. [B1]"""
     with service.connect() as client:
+        monkeypatch.setattr(front, "LINGER", 60)
         client.sendall(HEAD + b"Content-Length: 1000001\r\n\r\nGET /no-request HTTP/1.1\r\n\r\n")
         assert read(client) == OK
-        with contextlib.suppress(ConnectionError):
-            for _ in range(100):
-                client.sendall(b"x" * 1_000_000)
+        with pytest.raises(ConnectionError):
+            client.sendall(b"x" * 100_000_000)
     assert [(request.too_large, request.data[-4:]) for request in service.asked] == [(True, b"\r\n\r\n")]
 
 
@@ -175,7 +176,11 @@ def test_who_asks_before_sending(service: Service) -> None:
     with service.connect() as client:
         client.sendall(expect + b"2\r\n\r\n")
         assert client.recv(99) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        assert ask(client, b"hi") == OK
+        client.sendall(b"h")
+        until = time.monotonic() + 20
+        while service.front._held < len(expect) + 6:
+            assert time.monotonic() < until
+        assert ask(client, b"i") == OK
         assert ask(client, expect + b"9999999\r\n\r\n") == OK
     assert [request.data[-2:] for request in service.asked] == [b"hi", b"\r\n"]
 
@@ -318,14 +323,24 @@ def test_an_answer_that_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     with Service(threads=1) as service, service.connect() as late, service.connect() as client:
         late.sendall(b"GET /big HTTP/1.1\r\n\r\n")
         assert ask(client) == OK
+        client.close()
         got = 0
         while got < BIG:
             got += len(late.recv(1_000_000))
         monkeypatch.setattr(front, "PATIENCE", 0.1)
         late.sendall(b"GET /big HTTP/1.1\r\n\r\n")
         until = time.monotonic() + 20
-        while len(service.asked) < 3 or service.front._answering or len(service.front._open) > 1:
+        while len(service.asked) < 3 or not service.front.idle:
             assert time.monotonic() < until
+
+
+def test_each_request_has_a_deadline_of_its_own(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a further request has begun it has as long as the first one."""
+    monkeypatch.setattr(front, "IDLE", 0.2)
+    with service.connect() as client:
+        assert ask(client, b"GET / HTTP/1.1\r\n\r\nGET") == OK
+        time.sleep(1.3)  # Past a sweep.
+        assert ask(client, b" / HTTP/1.1\r\n\r\n") == OK
 
 
 def test_an_idle_connection_ends(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,6 +366,8 @@ def test_a_client_that_is_gone(service: Service) -> None:
 def test_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the end who knocked already is taken in and answered, an idle one goes, and nobody else comes."""
     monkeypatch.setattr(front, "PARTING", 0.1)
+    monkeypatch.setattr(front, "IDLE", 60)
+    monkeypatch.setattr(front, "PATIENCE", 60)
     monkeypatch.setattr(front, "LINGER", 0.1)
     service = Service()
     with service.listener, contextlib.ExitStack() as open_ones:
@@ -359,6 +376,8 @@ def test_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
         half.sendall(b"GET /last HT")
         service.front.turn(1)
         waiting.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        late = open_ones.enter_context(service.connect())
+        late.sendall(b"GET /last HTTP/1.1\r\n\r\n")
         service.front.end()
         half.sendall(b"TP/1.1\r\n\r\n")
         until = time.monotonic() + 20
@@ -369,3 +388,4 @@ def test_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
         assert read(idle) == b""
         assert read(half) == OK
         assert read(waiting) == OK
+        assert read(late) == OK

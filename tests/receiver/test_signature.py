@@ -162,6 +162,9 @@ def test_rewriting_has_a_limit() -> None:
     large = b'{"a":"' + b"x" * 20_000 + b'"}'
     deep = b"[" * 600 + b"]" * 600
 
+    long = json.dumps(list(range(600))).encode()
+
+    assert refusal(sign(long + b"\n", KEY), long).reason == "bad-signature"
     assert refusal(sign(large + b"\n", KEY), large).reason == "bad-signature"
     assert refusal(sign(deep + b"\n", KEY), deep).reason == "bad-signature"
 
