@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -198,3 +198,16 @@ def test_a_pause_further_ahead_than_any_can_be_is_ended(
 
     assert ledger.mend(START) == mended
     assert (ledger.claim(START, LEASE) is not None) == bool(mended)
+
+
+def test_a_pause_that_nothing_waits_for_is_not_waited_for(ledger: Ledger) -> None:
+    """
+    The last dispatch there is dead: nobody looks again when the pause ends.
+    """
+    accept(ledger, "a")
+    for _ in range(4):
+        fail(ledger)
+    ledger.record(claimed(ledger), Dead("gave-up", "three days"), RETRY, START)
+
+    assert [pause.failures for pause in ledger.pauses()] == [5]
+    assert ledger.next_due(START) is None
