@@ -82,8 +82,13 @@ def count_open(connection: Connection) -> int:
 
 
 def release_leases(connection: Connection) -> int:
-    """End every lease, and tell how many there were."""
-    return connection.execute(update(dispatches).where(_SENDING).values(due_at=_LONG_AGO)).rowcount
+    """End the leases of those that died, and tell how many there were.
+
+    A dispatch over which two in a row died keeps its lease to the end: were it due at once, processes that
+    die for a reason of their own would soon have it taken for what kills them.
+    """
+    freed = update(dispatches).where(_SENDING, dispatches.c.crashes == 0).values(due_at=_LONG_AGO)
+    return connection.execute(freed).rowcount
 
 
 def mend(now: datetime, connection: Connection) -> int:

@@ -122,7 +122,7 @@ def run(plan: Plan, database_url: str, folder: Path) -> Found:
 def _receivers(variables: dict[str, str], folder: Path) -> list[Receiver]:
     """One process on SQLite; on PostgreSQL two, of two workers each."""
     if variables["HANDOFF_DATABASE_URL"].startswith("sqlite"):
-        return [Receiver(variables, folder)]
+        return [Receiver(variables, folder, lease=LEASE)]
     return [Receiver(variables, folder, "--workers", "2", lease=LEASE) for _ in range(2)]
 
 

@@ -688,6 +688,20 @@ def test_a_renewed_lease_runs_longer(ledger: Ledger) -> None:
     ledger.record(claim, Sent(), TAKEN.outcome, START + LEASE)
 
 
+def test_the_lease_of_a_second_death_in_a_row_is_kept(ledger: Ledger) -> None:
+    """
+    A process that dies again and again, for a reason of its own, condemns no dispatch within seconds.
+    """
+    accept(ledger, "d1")
+    claimed(ledger)
+    ledger.release_leases()
+    claimed(ledger)
+
+    assert ledger.release_leases() == 0
+    assert ledger.claim(START, LEASE) is None
+    assert claimed(ledger, START + LEASE).unanswered == START
+
+
 def test_leases_of_a_dead_process_end_at_once(ledger: Ledger) -> None:
     """
     Who has the ledger alone need not wait for what its predecessor held; it counts as unanswered.
