@@ -24,7 +24,7 @@ from sqlalchemy import create_engine, select
 from benchmarks.load import Answers, Load, drive
 from benchmarks.servers import SECRET, Server, adnanh_webhook, handoff, plain, postgresql
 from benchmarks.sink import sink
-from receiver.schema import deliveries
+from receiver.ledger.schema import deliveries
 
 CONNECTIONS = (1, 16, 64)
 PLAIN = "gunicorn + Flask, HMAC, not stored"

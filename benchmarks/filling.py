@@ -18,7 +18,7 @@ from receiver.dispatch import Dispatch
 from receiver.event import RegistryEvent, read_event
 from receiver.intake import SOURCE, new_id
 from receiver.ledger import Ledger
-from receiver.schema import attempts, deliveries, dispatches
+from receiver.ledger.schema import attempts, deliveries, dispatches
 
 _BATCH = 5_000
 _EVERY = timedelta(seconds=1)

@@ -24,8 +24,8 @@ from benchmarks.filling import delivery, fill_ended
 from benchmarks.servers import postgresql
 from receiver.dispatch import Outcome, OutcomeKind
 from receiver.ledger import Ledger
+from receiver.ledger.schema import deliveries
 from receiver.retry import Sent
-from receiver.schema import deliveries
 
 _LEASE = timedelta(seconds=60)
 _TAKEN = Outcome(OutcomeKind.SENT, "sent", "GitHub took it", status=204)

@@ -155,7 +155,7 @@ def _agreed(err: TextIO) -> bool:
 
 def _migrate(arguments: argparse.Namespace, _environ: Mapping[str, str], out: TextIO, err: TextIO) -> int:
     check_database_urls(SOURCE=arguments.source, TARGET=arguments.target)
-    from receiver.moving import move  # noqa: PLC0415 - the receiver's extra may be missing
+    from receiver.ledger.moving import move  # noqa: PLC0415 - the receiver's extra may be missing
 
     moved = move(arguments.source, arguments.target, report=lambda line: _say(err, line))
     out.write(

@@ -14,8 +14,8 @@ from receiver.errors import LedgerError, SettingsError
 from receiver.github import GitHub, TokenCredentials
 from receiver.github_app import AppCredentials
 from receiver.ledger import Ledger
+from receiver.ledger.retention import Retention
 from receiver.process_lock import ProcessLock
-from receiver.retention import Retention
 from receiver.settings import GitHubApp, Settings
 
 DRAIN = 20.0  # Seconds for a dispatch that is being sent: 5 to connect, 15 to read.

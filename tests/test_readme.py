@@ -18,7 +18,7 @@ from registry_client import errors
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
-SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("receiver/*.py")))
+SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("receiver/**/*.py")))
 # Bases that are never raised as they are.
 ABSTRACT = {"receiver-error", "registry-error", "rejected", "unauthorized", "bad-payload"}
 

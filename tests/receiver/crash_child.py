@@ -9,8 +9,7 @@ import threading
 
 from sqlalchemy import Connection
 
-from receiver import accepts
-from receiver.ledger import Ledger
+from receiver.ledger import Ledger, accepts
 from tests.receiver.fakes import LEASE, START, delivery, dispatch
 
 THREADS = 8

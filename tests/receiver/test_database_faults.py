@@ -123,10 +123,10 @@ def start(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> Iterator[Callable[[str], World]]:
     """Start a receiver that loses patience sooner than in earnest."""
-    monkeypatch.setattr("receiver.writes.BUSY_SECONDS", 0.3)
+    monkeypatch.setattr("receiver.ledger.writes.BUSY_SECONDS", 0.3)
     monkeypatch.setattr("receiver.ledger.FAILURE_COUNTS", 3600)
     monkeypatch.setattr("receiver.dispatcher.BACKOFF", (0.05,))
-    monkeypatch.setattr("receiver.notices.BACKOFF", (0.05,))
+    monkeypatch.setattr("receiver.ledger.notices.BACKOFF", (0.05,))
     with ExitStack() as started:
 
         def begin(url: str) -> World:

@@ -17,8 +17,8 @@ from receiver import Settings, close_app, create_app
 from receiver.budget import Budget
 from receiver.errors import LedgerError, SettingsError
 from receiver.ledger import Ledger
+from receiver.ledger.records import NoSuchDeliveryError
 from receiver.process_lock import ProcessLock
-from receiver.records import NoSuchDeliveryError
 from receiver.secret import Secret
 from receiver.service import Service
 from receiver.signature import sign

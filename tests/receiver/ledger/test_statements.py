@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from receiver.schema import migrate, rejections
-from receiver.statements import Prepared, straight
-from receiver.writes import create_sqlite_file, parse_url, postgresql_engine, sqlite_engine
+from receiver.ledger.schema import migrate, rejections
+from receiver.ledger.statements import Prepared, straight
+from receiver.ledger.writes import create_sqlite_file, parse_url, postgresql_engine, sqlite_engine
 from tests.receiver.fakes import START
 
 KEEP = Prepared(insert(rejections).inline(), "at", "source", "address", "reason", "status")

@@ -24,10 +24,10 @@ from sqlalchemy import (
     text,
 )
 
-from receiver import pauses
 from receiver.budget import Budget
 from receiver.delivery import DispatchState
-from receiver.schema import UtcTime, attempts, dispatches
+from receiver.ledger import pauses
+from receiver.ledger.schema import UtcTime, attempts, dispatches
 
 NEAR = 50  # So many that are due are looked at one by one, before each lane is.
 _ANY_TIME = datetime(9999, 1, 1, tzinfo=timezone.utc)

@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, selec
 from sqlalchemy.dialects import postgresql, sqlite
 
 from receiver.dispatch import Outcome, OutcomeKind, Pause
+from receiver.ledger.schema import UtcTime, dispatches, pauses
 from receiver.retry import THROTTLE_LONGEST, throttled_for
-from receiver.schema import UtcTime, dispatches, pauses
 
 EVERYTHING = "*"  # The scope of all that our credential reaches; a repository's has a slash.
 FAILURES = 5  # So many in a row, and a repository is paused.

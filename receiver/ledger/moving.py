@@ -30,11 +30,17 @@ from sqlalchemy import (
     text,
 )
 
-from receiver import schema
 from receiver.errors import LedgerError, LedgerSchemaError, ReceiverError, SettingsError
-from receiver.notices import is_unused
+from receiver.ledger import schema
+from receiver.ledger.notices import is_unused
+from receiver.ledger.writes import (
+    create_sqlite_file,
+    ledger_errors,
+    parse_url,
+    postgresql_engine,
+    sqlite_engine,
+)
 from receiver.process_lock import ProcessLock
-from receiver.writes import create_sqlite_file, ledger_errors, parse_url, postgresql_engine, sqlite_engine
 
 BATCH = 1_000
 _TOLD_EVERY = 100  # Batches.

@@ -18,17 +18,16 @@ from typing import Any
 from sqlalchemy import Connection, Engine, update
 from sqlalchemy.exc import IntegrityError
 
-from receiver import accepts, claims, notices, pauses, records, redeliveries, retention, schema, turns
-from receiver.accepts import DUPLICATE_WINDOW
 from receiver.budget import Budget
 from receiver.delivery import Delivery, DeliveryRecord, Receipt, Redelivery, Rejection
 from receiver.dispatch import Claim, Dispatch, Outcome, Pause
 from receiver.errors import LedgerError, ReceiverError
-from receiver.retention import Rest, no_rest
-from receiver.retry import Decision
-from receiver.schema import meta
-from receiver.turns import Candidate, Gate
-from receiver.writes import (
+from receiver.ledger import accepts, claims, notices, pauses, records, redeliveries, retention, schema, turns
+from receiver.ledger.accepts import DUPLICATE_WINDOW
+from receiver.ledger.retention import Rest, no_rest
+from receiver.ledger.schema import meta
+from receiver.ledger.turns import Candidate, Gate
+from receiver.ledger.writes import (
     GroupCommit,
     NoWrites,
     OwnTransaction,
@@ -39,6 +38,7 @@ from receiver.writes import (
     postgresql_engine,
     sqlite_engine,
 )
+from receiver.retry import Decision
 
 FAILURE_COUNTS = 30.0  # Seconds; whoever was told 503 is back by then.
 

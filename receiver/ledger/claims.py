@@ -18,15 +18,15 @@ from sqlalchemy import (
     update,
 )
 
-from receiver import pauses
-from receiver.accepts import superseded_by
 from receiver.delivery import DispatchState
 from receiver.dispatch import Claim, Outcome, OutcomeKind
 from receiver.errors import LostLeaseError
-from receiver.records import dispatch_of
+from receiver.ledger import pauses
+from receiver.ledger.accepts import superseded_by
+from receiver.ledger.records import dispatch_of
+from receiver.ledger.schema import UtcTime, attempts, deliveries, dispatches
+from receiver.ledger.turns import Candidate, Gate, may_go
 from receiver.retry import Decision, Sent, Wait
-from receiver.schema import UtcTime, attempts, deliveries, dispatches
-from receiver.turns import Candidate, Gate, may_go
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 

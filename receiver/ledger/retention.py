@@ -13,8 +13,8 @@ from typing import Protocol
 from sqlalchemy import Connection, bindparam, delete, select
 
 from receiver.errors import LedgerError
-from receiver.schema import attempts, deliveries, dispatches
-from receiver.writes import Writes
+from receiver.ledger.schema import attempts, deliveries, dispatches
+from receiver.ledger.writes import Writes
 
 BATCH = 500
 EVERY = timedelta(hours=1)

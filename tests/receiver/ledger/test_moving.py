@@ -13,19 +13,18 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from receiver import moving, schema
 from receiver.delivery import Rejection
 from receiver.errors import LedgerError, LedgerSchemaError
-from receiver.ledger import Ledger
-from receiver.moving import Moved, MoveError, move
+from receiver.ledger import Ledger, moving, schema
+from receiver.ledger.moving import Moved, MoveError, move
+from receiver.ledger.writes import parse_url
 from receiver.process_lock import ProcessLock
 from receiver.retry import Dead, Decision, Sent, Wait
-from receiver.writes import parse_url
 from tests.receiver.fakes import GONE, LEASE, RESET, START, TAKEN, Answer, delivery, dispatch
 from tests.receiver.fakes import event as happening
 
 SECOND = timedelta(seconds=1)
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
 COUNTED = 8  # Deliveries of a ledger that was lived in.
 
 # From which kind of database to which.
@@ -217,7 +216,7 @@ def test_what_a_crash_left_in_the_log_is_moved_and_left(new_url: Callable[[str],
     source, target = new_url("sqlite"), new_url("sqlite")
     program = (
         "import os, sys\n"
-        "from tests.receiver.test_moving import live\n"
+        "from tests.receiver.ledger.test_moving import live\n"
         "from receiver.ledger import Ledger\n"
         "Ledger.close = lambda self: None\n"
         "live(sys.argv[1])\n"

@@ -13,12 +13,11 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, text
 
-from receiver import notices
 from receiver.dispatch import Dispatch, Outcome
 from receiver.dispatcher import Dispatcher
 from receiver.errors import LedgerError
-from receiver.ledger import Ledger
-from receiver.writes import parse_url, postgresql_engine
+from receiver.ledger import Ledger, notices
+from receiver.ledger.writes import parse_url, postgresql_engine
 from tests.receiver.fakes import START, FakeDestination, delivery, dispatch
 
 LONGEST = 20.0  # Seconds; what takes that long does not come.
@@ -250,7 +249,7 @@ def test_a_lock_is_not_waited_for_for_ever(
     """
     While somebody locks the tables, accepting fails after some seconds, as on SQLite, and works again then.
     """
-    monkeypatch.setattr("receiver.writes.BUSY_SECONDS", 1)
+    monkeypatch.setattr("receiver.ledger.writes.BUSY_SECONDS", 1)
     with Ledger.open(url) as ledger:
         with operator.begin() as connection:
             connection.execute(text("LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE"))
@@ -264,7 +263,7 @@ def test_who_was_frozen_in_a_transaction_loses_it(url: str, monkeypatch: pytest.
     """
     A process that stands still with locks in its hands holds nobody up for long.
     """
-    monkeypatch.setattr("receiver.writes.IDLE_MILLISECONDS", 50)
+    monkeypatch.setattr("receiver.ledger.writes.IDLE_MILLISECONDS", 50)
     engine = postgresql_engine(parse_url(url))
     with engine.connect() as connection:
         connection.execute(text("SELECT 1"))

@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, func, select, update
 
-from receiver import retention
 from receiver.delivery import DispatchState
 from receiver.errors import LedgerError
-from receiver.ledger import Ledger
-from receiver.retention import Rest, Retention, prune
+from receiver.ledger import Ledger, retention
+from receiver.ledger.retention import Rest, Retention, prune
+from receiver.ledger.schema import attempts, deliveries, dispatches
+from receiver.ledger.writes import OwnTransaction
 from receiver.retry import Dead, Sent, Wait
-from receiver.schema import attempts, deliveries, dispatches
-from receiver.writes import OwnTransaction
 from tests.receiver.fakes import GONE, LEASE, START, TAKEN, UNREACHABLE, Clock, delivery, dispatch
 
 DAY = timedelta(days=1)
@@ -364,7 +363,7 @@ def test_it_prunes_at_the_start_and_every_hour(
     """
     By the clock on the wall, with a rest between batches, and on whatever happens.
     """
-    caplog.set_level(logging.INFO, "receiver.retention")
+    caplog.set_level(logging.INFO, "receiver.ledger.retention")
     clock, prunes = Clock(), FakePrunes(*errors)
     hours = Hours(clock)
     thread = Retention(prunes, 90 * DAY, now=clock, wait=hours)

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, literal_column, select
 from receiver.delivery import AttemptRecord, DeliveryRecord, DispatchRecord, DispatchState, Rejection
 from receiver.dispatch import Dispatch
 from receiver.errors import LedgerError
-from receiver.schema import attempts, deliveries, dispatches, rejections
+from receiver.ledger.schema import attempts, deliveries, dispatches, rejections
 
 R = TypeVar("R")
 

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 
 from receiver.delivery import DispatchState, Redelivery
 from receiver.errors import LedgerError
-from receiver.records import NoSuchDeliveryError, begins_with
-from receiver.schema import deliveries, dispatches
+from receiver.ledger.records import NoSuchDeliveryError, begins_with
+from receiver.ledger.schema import deliveries, dispatches
 
 _PENDING, _SENDING = DispatchState.PENDING, DispatchState.SENDING
 _DEAD, _SUPERSEDED = DispatchState.DEAD, DispatchState.SUPERSEDED

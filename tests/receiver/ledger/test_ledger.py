@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import Engine, create_engine, select, text, update
 from sqlalchemy.event import listen
 
-from receiver import accepts
 from receiver.budget import Budget
 from receiver.delivery import (
     AttemptRecord,
@@ -26,10 +25,10 @@ from receiver.delivery import (
 )
 from receiver.dispatch import Claim, Outcome
 from receiver.errors import LedgerError, LostLeaseError
-from receiver.ledger import Ledger
-from receiver.records import NoSuchDeliveryError
+from receiver.ledger import Ledger, accepts
+from receiver.ledger.records import NoSuchDeliveryError
+from receiver.ledger.schema import dispatches
 from receiver.retry import Dead, Sent, Wait
-from receiver.schema import dispatches
 from tests.receiver.fakes import (
     BUSY,
     GONE,

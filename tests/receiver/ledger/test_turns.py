@@ -14,8 +14,8 @@ from receiver.delivery import DispatchState
 from receiver.dispatch import Claim
 from receiver.errors import LostLeaseError
 from receiver.ledger import Ledger
+from receiver.ledger.turns import NEAR
 from receiver.retry import Sent, Wait
-from receiver.turns import NEAR
 from tests.receiver.fakes import LEASE, START, TAKEN, UNREACHABLE, delivery, dispatch
 from tests.receiver.waiting import until_blocked
 

@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, insert, inspect, select, text
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 
-from receiver import schema
 from receiver.delivery import DispatchState
 from receiver.errors import LedgerError, LedgerSchemaError
-from receiver.ledger import Ledger
-from receiver.schema import AnyText, JsonText, UtcTime, meta, metadata, migrate
-from receiver.writes import create_sqlite_file, parse_url, postgresql_engine, sqlite_engine
+from receiver.ledger import Ledger, schema
+from receiver.ledger.schema import AnyText, JsonText, UtcTime, meta, metadata, migrate
+from receiver.ledger.writes import create_sqlite_file, parse_url, postgresql_engine, sqlite_engine
 from tests.receiver.fakes import START
 
 SQLITE = sqlite_dialect()

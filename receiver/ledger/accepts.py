@@ -22,9 +22,9 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from receiver.delivery import Delivery, DispatchState, Receipt, Rejection
 from receiver.dispatch import Dispatch
-from receiver.records import dispatch_of
-from receiver.schema import deliveries, dispatches, rejections
-from receiver.statements import Prepared
+from receiver.ledger.records import dispatch_of
+from receiver.ledger.schema import deliveries, dispatches, rejections
+from receiver.ledger.statements import Prepared
 
 DUPLICATE_WINDOW = timedelta(minutes=10)
 REJECTIONS_KEPT = 1_000

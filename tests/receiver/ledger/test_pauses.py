@@ -8,7 +8,7 @@ import pytest
 
 from receiver.dispatch import Claim, Outcome, OutcomeKind, Pause
 from receiver.ledger import Ledger
-from receiver.pauses import pause_after
+from receiver.ledger.pauses import pause_after
 from receiver.retry import Dead, Sent, Wait
 from tests.receiver.fakes import BUSY, GONE, LEASE, RESET, START, TAKEN, UNREACHABLE, delivery, dispatch
 

@@ -17,7 +17,7 @@ from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event,
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from receiver.errors import LedgerError, LedgerSchemaError, ReceiverError
-from receiver.statements import straight
+from receiver.ledger.statements import straight
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]

@@ -16,9 +16,9 @@ import pytest
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, Text, event, insert, select, text
 from sqlalchemy.exc import TimeoutError  # noqa: A004 - its own name
 
-from receiver import writes
 from receiver.errors import LedgerError
-from receiver.writes import (
+from receiver.ledger import writes
+from receiver.ledger.writes import (
     GroupCommit,
     NoWrites,
     OwnTransaction,
@@ -514,7 +514,7 @@ def test_entering_wal_mode_waits_for_others(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(writes, "BUSY_SECONDS", 0.1)
     file = tmp_path / "handoff.db"
     with read_from(file) as finish:
-        monkeypatch.setattr("receiver.writes.time.sleep", lambda _: finish())
+        monkeypatch.setattr("receiver.ledger.writes.time.sleep", lambda _: finish())
         create_sqlite_file(file)
 
     with closing(sqlite3.connect(file)) as connection:

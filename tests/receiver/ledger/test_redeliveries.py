@@ -9,8 +9,8 @@ import pytest
 from receiver.delivery import DispatchRecord, DispatchState, Redelivery
 from receiver.dispatch import Claim, Outcome
 from receiver.ledger import Ledger
-from receiver.records import NoSuchDeliveryError
-from receiver.redeliveries import NotRedeliveredError
+from receiver.ledger.records import NoSuchDeliveryError
+from receiver.ledger.redeliveries import NotRedeliveredError
 from receiver.retry import Dead, Decision, Sent, Wait
 from tests.receiver.fakes import GONE, LEASE, RESET, START, TAKEN, UNREACHABLE, delivery, dispatch
 

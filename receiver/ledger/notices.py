@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, create_engine, text
 
-from receiver.writes import reach_postgresql
+from receiver.ledger.writes import reach_postgresql
 
 CHANNEL = "handoff"
 BACKOFF = (0.1, 0.5, 2.0, 5.0)  # Seconds, while the server is away; the last one repeats.

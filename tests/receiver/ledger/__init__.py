@@ -1,0 +1,1 @@
+"""The ledger: what it keeps, hands out and records, on both databases."""
