@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import pytest
@@ -23,6 +24,7 @@ def test_a_run_tells_what_disagrees(
     def disagree(_example: object) -> None:
         raise AssertionError("as small as can be")
 
+    monkeypatch.setattr(logging, "disable", lambda _level: None)  # For a program of its own, not for a test.
     token = fuzz.TARGETS["token"]
     monkeypatch.setattr(fuzz, "ROUND", 5)
     monkeypatch.setattr(sys, "argv", ["fuzz", "--minutes", "0.0001", "--seed", "7"])
