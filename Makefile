@@ -55,7 +55,7 @@ tests: $(VENV)/test.stamp tools
 	@$(BIN)/coverage report --fail-under=95
 
 .PHONY: pythons
-pythons: $(VENV)/test.stamp  ## The packages' tests on every other Python 3.10 to 3.13 that is here.
+pythons: $(VENV)/test.stamp  ## Both packages, without processes, on every other Python 3.10 to 3.13 that is here.
 	@./.ci/other-pythons $(BIN)/python
 
 .PHONY: tools
