@@ -51,7 +51,9 @@ types: $(VENV)/test.stamp
 .PHONY: tests
 tests: $(VENV)/test.stamp tools
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n auto --cov --cov-report=
+	@$(BIN)/python -m pytest -n auto --cov --cov-report= || { \
+	  echo "What failed beside others is tried once more by itself, for faults and deadlines want a quiet machine:"; \
+	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none --cov --cov-append --cov-report=; }
 	@$(BIN)/coverage report --fail-under=95
 
 .PHONY: pythons
