@@ -101,3 +101,32 @@ class FetchError(RegistryError):
     reason = "fetch-failed"
     exit_code = 12
     retryable = True
+
+
+class DiskFullError(TargetError):
+    """The disk takes fewer bytes than the files have."""
+
+    reason = "disk-full"
+    exit_code = 13
+
+
+class TooLargeError(RegistryError):
+    """The files have more bytes than the caller allows."""
+
+    reason = "too-large"
+    exit_code = 14
+
+
+class CertificateError(FetchError):
+    """The server's certificate is not one that we trust."""
+
+    reason = "certificate"
+    exit_code = 15
+    retryable = False
+
+
+class ProxyError(FetchError):
+    """The proxy that the environment names does not lead to the server."""
+
+    reason = "proxy"
+    exit_code = 16

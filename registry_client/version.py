@@ -19,6 +19,23 @@ class DigestAlgorithm(Enum):
 
 
 @dataclass(frozen=True)
+class SourceRun:
+    """The run that logged a version.
+
+    Attributes:
+        path: ``entity/project/id``.
+        name: As people see it.
+        commit: Of its code, where W&B knows it.
+        url: Its page in W&B.
+    """
+
+    path: str
+    name: str
+    commit: str | None
+    url: str
+
+
+@dataclass(frozen=True)
 class ArtifactVersion:
     """One committed artifact version, pinned by its id and digest.
 
@@ -34,6 +51,8 @@ class ArtifactVersion:
         size: Bytes, of all files together.
         created_at: When it was logged, UTC.
         url: Its page in W&B.
+        source_run: The run that logged it, where one did and the key sees it.
+        created_by: The user who logged it, where no run did.
     """
 
     id: str
@@ -52,6 +71,8 @@ class ArtifactVersion:
     file_count: int
     created_at: datetime
     url: str
+    source_run: SourceRun | None = None
+    created_by: str | None = None
 
     @property
     def name(self) -> str:
