@@ -154,17 +154,20 @@ class WandbApi:
 
         return patiently(attempt, sleep=self._sleep)
 
-    def file_urls(self, version: ArtifactVersion) -> dict[str, str]:
-        """A signed, expiring URL for each path, asked for in pages; W&B may leave some out."""
-        urls: dict[str, str] = {}
+    def url_pages(self, version: ArtifactVersion) -> Iterator[dict[str, str]]:
+        """A signed, expiring URL for each path, a page at a time as it is asked for; some may be left out."""
         after: str | None = None
         while True:
             files = self._files(queries.FILE_URLS, version, after=after, first=_PAGE)
-            urls.update(self._read(lambda: dict(_named_urls(files))))  # noqa: B023 - called at once
+            yield self._read(lambda: dict(_named_urls(files)))  # noqa: B023 - called at once
             page = files.get("pageInfo") or {}
             if not page.get("hasNextPage") or page.get("endCursor") in {None, after}:
-                return urls
+                return
             after = page["endCursor"]
+
+    def file_urls(self, version: ArtifactVersion) -> dict[str, str]:
+        """All pages of URLs as one."""
+        return {path: url for page in self.url_pages(version) for path, url in page.items()}
 
     def file_url(self, version: ArtifactVersion, path: str) -> str | None:
         """A fresh URL for one path."""
@@ -189,9 +192,9 @@ class WandbApi:
             self._path(*start, place.entity, *end),
         )
 
-    def open(self, url: str, *, offset: int = 0, signed_in: bool = False) -> Body:
-        """Get a file from ``offset`` on; see ``Wire.open``."""
-        return self._wire.open(url, offset=offset, signed_in=signed_in)
+    def open(self, url: str, *, offset: int = 0, length: int | None = None, signed_in: bool = False) -> Body:
+        """Get a file, or a part of it; see ``Wire.open``."""
+        return self._wire.open(url, offset=offset, length=length, signed_in=signed_in)
 
     def _path(self, *parts: str) -> str:
         return "/".join((self.base_url, *(quote(part, safe="") for part in parts)))

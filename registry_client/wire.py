@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -48,6 +49,10 @@ class StaleUrlError(FetchError):
     """A signed URL is not taken (any more)."""
 
 
+class WrongRangeError(TransientError):
+    """A server sent another part of the file than it was asked for."""
+
+
 class Body:
     """The bytes of an answer while they arrive.
 
@@ -55,11 +60,16 @@ class Body:
         offset: Where in the file they begin.
         announced: Whether the server said how long they are, so that a cut connection shows.
         length: How many they are, if it said so beforehand.
+        total: How many the whole file has, if the server said so.
+        etag: What the server calls this content, quotes and all.
+        status: 206 for a part, 200 for the whole file though a part was asked for, 416 for past its end.
         encoding: How the server says they are compressed, if it does; they are passed on as they are.
     """
 
     def __init__(self, response: requests.Response, *, offset: int, host: str) -> None:
         self.offset = offset
+        self.status = response.status_code
+        self.etag: str | None = response.headers.get("ETag")
         # Asked to go on where the file ends, a store answers 416; the body of that is not the file's.
         self._ended = response.status_code == requests.codes.requested_range_not_satisfiable
         self.announced = self._ended or bool(_LENGTHS & response.headers.keys())
@@ -67,6 +77,8 @@ class Body:
         self.length = int(length) if length.isdecimal() else None
         encoding = response.headers.get("Content-Encoding", "").strip().lower()
         self.encoding = None if encoding in {"", "identity"} else encoding
+        whole = self.status == requests.codes.ok
+        self.total = self.length if whole else _total(response.headers.get("Content-Range", ""))
         self._response = response
         self._host = host
 
@@ -140,16 +152,18 @@ class Wire:
             _check_transient(response, self.host)
             return response.status_code, self._content(response)
 
-    def open(self, url: str, *, offset: int = 0, signed_in: bool = False) -> Body:
+    def open(self, url: str, *, offset: int = 0, length: int | None = None, signed_in: bool = False) -> Body:
         """Get a file from ``offset`` on, or from its start if the server likes that better.
 
         Args:
             url: Absolute, or relative to the base URL.
             offset: How many bytes are here already.
+            length: How many bytes are wanted, at least one; None for all that follow.
             signed_in: Whether to show the key, if the URL is the server's own.
 
         Raises:
             StaleUrlError: The URL is not taken.
+            WrongRangeError: Another part came than was asked for.
             TransientError: Another try may help.
             FetchError: It will not.
         """
@@ -160,10 +174,10 @@ class Wire:
                 "GET",
                 url,
                 auth=self._key if signed_in else _NO_KEY,
-                headers={"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {}),
+                headers={"Accept-Encoding": "identity", **_range(offset, length)},
             )
             if response.status_code not in _REDIRECTS:
-                return _body(response, offset=offset, host=_host(url))
+                return _body(response, offset=offset, length=length, host=_host(url))
             response.close()
             url = urljoin(url, response.headers.get("Location", ""))
         raise FetchError(f"{_host(url)} redirects more than {_MOST_REDIRECTS} times")
@@ -260,33 +274,49 @@ def _session() -> requests.Session:
     return session
 
 
-def _body(response: requests.Response, *, offset: int, host: str) -> Body:
+def _range(offset: int, length: int | None) -> dict[str, str]:
+    if length is None:
+        return {"Range": f"bytes={offset}-"} if offset else {}
+    return {"Range": f"bytes={offset}-{offset + length - 1}"}
+
+
+def _body(response: requests.Response, *, offset: int, length: int | None, host: str) -> Body:
     try:
-        return _checked_body(response, offset, host)
+        return _checked_body(response, offset, length, host)
     except BaseException:
         response.close()
         raise
 
 
-def _checked_body(response: requests.Response, offset: int, host: str) -> Body:
+def _checked_body(response: requests.Response, offset: int, length: int | None, host: str) -> Body:
     _check_transient(response, host)
     status = response.status_code
     if status in _STALE:
         raise StaleUrlError(f"{host} answered {status} to a file's URL")
     if status == requests.codes.partial_content:
-        return Body(response, offset=_start(response, offset, host), host=host)
-    if status == requests.codes.requested_range_not_satisfiable and offset:
+        body = Body(response, offset=offset, host=host)
+        _check_range(response.headers.get("Content-Range", ""), body, length, host)
+        return body
+    if status == requests.codes.requested_range_not_satisfiable and (offset or length is not None):
         return Body(response, offset=offset, host=host)
     if status != requests.codes.ok:
         raise FetchError(f"{host} answered {status} where a file should be")
     return Body(response, offset=0, host=host)
 
 
-def _start(response: requests.Response, offset: int, host: str) -> int:
-    content_range = response.headers.get("Content-Range", "")
-    if not content_range.startswith(f"bytes {offset}-"):
-        raise FetchError(f"{host} sent {content_range[:40]!r} of a file, want what follows byte {offset}")
-    return offset
+def _check_range(content_range: str, body: Body, length: int | None, host: str) -> None:
+    """Bytes from somewhere else must not be joined to ours; fewer than asked for are welcome."""
+    wanted = f"{body.offset}-" if length is None else f"{body.offset}-{body.offset + length - 1}"
+    sent = re.fullmatch(r"bytes (\d+)-(\d+)/(?:\d+|\*)", content_range.strip(), re.ASCII)
+    first, last = (int(sent[1]), int(sent[2])) if sent else (-1, -1)
+    known = body.length is None or body.length == last - first + 1
+    if first != body.offset or (length is not None and last >= first + length) or not known:
+        raise WrongRangeError(f"{host} sent {content_range[:60]!r} of a file, want bytes {wanted}")
+
+
+def _total(content_range: str) -> int | None:
+    total = content_range.rpartition("/")[2].strip()
+    return int(total) if total.isdecimal() else None
 
 
 def _check_transient(response: requests.Response, host: str) -> None:

@@ -446,8 +446,35 @@ def test_pages_that_do_not_move_on_end(wandb: WandbStandIn, api: WandbApi) -> No
     answer = {"data": {"project": {"artifactCollection": {"artifactMembership": {"files": page}}}}}
     wandb.faults.add("graphql:FileUrls", times=None, body=json.dumps(answer).encode())
 
-    assert api.file_urls(version) == {}
+    assert list(api.url_pages(version)) == [{}, {}]
     assert operations(wandb).count("FileUrls") == 2
+
+
+def test_urls_come_a_page_at_a_time(wandb: WandbStandIn, api: WandbApi) -> None:
+    """
+    The next page is asked for when the one before is used up: files flow meanwhile.
+    """
+    wandb.most_per_page = 2
+    version = resolve(wandb.log_artifact(FLOWER, {name: b"x" for name in "abc"}).reference, api)
+
+    pages = api.url_pages(version)
+    assert "FileUrls" not in operations(wandb)
+    assert len(next(pages)) == 2
+    assert operations(wandb).count("FileUrls") == 1
+    assert [list(page) for page in pages] == [["c"]]
+    assert api.file_urls(version).keys() == {"a", "b", "c"}
+
+
+def test_a_part_of_a_file_can_be_asked_for(wandb: WandbStandIn, api: WandbApi) -> None:
+    """
+    Its bytes alone come, with the size of the whole.
+    """
+    version = resolve(wandb.log_artifact(FLOWER, FILES).reference, api)
+    [urls] = api.url_pages(version)
+
+    with api.open(urls["labels.txt"], offset=4, length=2) as body:
+        assert b"".join(body.chunks()) == b"do"
+        assert (body.offset, body.length, body.total, body.status) == (4, 2, 7, 206)
 
 
 def test_a_fresh_url_is_for_one_file(wandb: WandbStandIn, api: WandbApi) -> None:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from registry_client.credentials import ApiKey
 from registry_client.errors import FetchError
-from registry_client.wire import StaleUrlError, TransientError, Wire, patiently, pause
+from registry_client.wire import StaleUrlError, TransientError, Wire, WrongRangeError, patiently, pause
 
 KEY = ApiKey.parse("k" * 40, "test")
 
@@ -194,42 +194,74 @@ def test_bytes_are_never_decoded(wire: Wire, store: Origin, encoding: str) -> No
     assert store.seen[0]["accept-encoding"] == "identity"
 
 
+WHOLE = {"Content-Length": "5", "ETag": '"e"'}
+PAST = {"Content-Range": "bytes */5", "Content-Length": "5"}
+
+
+def part(content_range: str, length: int) -> dict[str, str]:
+    return {"Content-Range": content_range, "Content-Length": str(length)}
+
+
 @pytest.mark.parametrize(
-    ("answer", "offset", "wanted"),
+    ("answer", "offset", "length", "asked", "wanted"),
     [
-        ((206, {"Content-Range": "bytes 2-4/5", "Content-Length": "3"}, b"llo"), 2, (2, b"llo")),
-        ((200, {"Content-Length": "5"}, b"hello"), 2, (0, b"hello")),
-        ((416, {"Content-Range": "bytes */5", "Content-Length": "5"}, b"<xml>"), 5, (5, b"")),
+        ((206, part("bytes 2-4/5", 3), b"llo"), 2, None, "bytes=2-", (2, b"llo", 5, 206)),
+        ((206, part("bytes 2-4/*", 3), b"llo"), 2, None, "bytes=2-", (2, b"llo", None, 206)),
+        ((206, part("bytes 0-0/5", 1), b"h"), 0, 1, "bytes=0-0", (0, b"h", 5, 206)),
+        ((206, part("bytes 1-2/5", 2), b"el"), 1, 3, "bytes=1-3", (1, b"el", 5, 206)),
+        ((200, WHOLE, b"hello"), 2, None, "bytes=2-", (0, b"hello", 5, 200)),
+        ((200, WHOLE, b"hello"), 2, 2, "bytes=2-3", (0, b"hello", 5, 200)),
+        ((200, WHOLE, b"hello"), 0, None, None, (0, b"hello", 5, 200)),
+        ((416, PAST, b"<xml>"), 5, None, "bytes=5-", (5, b"", 5, 416)),
+        ((416, PAST, b"<xml>"), 5, 2, "bytes=5-6", (5, b"", 5, 416)),
     ],
-    ids=["the rest", "all of it", "nothing more"],
+    ids=["rest", "total unknown", "first byte", "fewer", "all", "all for a part", "plain", "past", "past 2"],
 )
-def test_a_range_is_answered_in_one_of_three_ways(
+def test_a_range_is_answered_in_one_of_three_ways(  # noqa: PLR0917 - fixtures and cases
     wire: Wire,
     store: Origin,
     answer: tuple[int, dict[str, str], bytes],
     offset: int,
-    wanted: tuple[int, bytes],
+    length: int | None,
+    asked: str | None,
+    wanted: tuple[int, bytes, int | None, int],
 ) -> None:
     """
-    ``offset`` says where the bytes begin.
+    ``offset`` says where the bytes begin, ``total`` how long the whole file is, ``status`` which way it was.
     """
     store.answer = answer
 
-    with wire.open(store.url, offset=offset) as body:
-        assert (body.offset, b"".join(body.chunks())) == wanted
+    with wire.open(store.url, offset=offset, length=length) as body:
+        assert (body.offset, b"".join(body.chunks()), body.total, body.status) == wanted
         assert body.announced
+        assert body.etag == answer[1].get("ETag")
 
-    assert store.seen[0]["range"] == f"bytes={offset}-"
+    assert store.seen[0].get("range") == asked
 
 
-def test_another_range_than_asked_for_is_refused(wire: Wire, store: Origin) -> None:
+@pytest.mark.parametrize(
+    ("headers", "length"),
+    [
+        (part("bytes 1-4/5", 4), None),
+        (part("bytes 3-4/5", 2), None),
+        (part("bytes 2-4/5", 4), None),
+        (part("bytes 2-4/5", 3), 2),
+        (part("bytes 4-2/5", 3), None),
+        (part("2-4", 3), None),
+        ({"Content-Length": "3"}, None),
+    ],
+    ids=["before", "after", "more than it says", "more than asked", "backwards", "malformed", "untold"],
+)
+def test_another_range_than_asked_for_is_refused(
+    wire: Wire, store: Origin, headers: dict[str, str], length: int | None
+) -> None:
     """
-    Bytes from somewhere else must not be joined to ours.
+    Bytes from somewhere else must not be joined to ours; the server may be asked once more.
     """
-    store.answer = (206, {"Content-Range": "bytes 1-4/5", "Content-Length": "4"}, b"ello")
+    store.answer = (206, headers, b"ello"[: int(headers["Content-Length"])])
 
-    with pytest.raises(FetchError, match="want what follows byte 2"):
-        wire.open(store.url, offset=2)
+    with pytest.raises(WrongRangeError, match="of a file, want bytes 2-"):
+        wire.open(store.url, offset=2, length=length)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
