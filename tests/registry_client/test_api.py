@@ -455,7 +455,7 @@ def test_urls_come_a_page_at_a_time(wandb: WandbStandIn, api: WandbApi) -> None:
     The next page is asked for when the one before is used up: files flow meanwhile.
     """
     wandb.most_per_page = 2
-    version = resolve(wandb.log_artifact(FLOWER, {name: b"x" for name in "abc"}).reference, api)
+    version = resolve(wandb.log_artifact(FLOWER, dict.fromkeys("abc", b"x")).reference, api)
 
     pages = api.url_pages(version)
     assert "FileUrls" not in operations(wandb)
