@@ -34,6 +34,8 @@ class ManifestEntry:
         path: Relative, POSIX, safe to join to a directory on this machine.
         digest: Base64; of a reference whatever its storage calls the content, perhaps an ETag.
         reference: Where the content lies, for a reference; else None.
+        etag: Of a reference, as its storage gave it, where that is told.
+        version_id: Of a reference, its storage's own name for these bytes, where it keeps several.
     """
 
     path: str
@@ -42,6 +44,8 @@ class ManifestEntry:
     algorithm: DigestAlgorithm
     birth_artifact_id: str | None
     reference: str | None
+    etag: str | None = None
+    version_id: str | None = None
 
 
 @dataclass(frozen=True)
