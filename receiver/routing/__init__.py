@@ -1,0 +1,1 @@
+"""Which promotion goes where: conditions, templates and routes, all pure."""
