@@ -220,15 +220,19 @@ def test_a_copy_is_made_where_no_link_can_be(
     assert new.stat().st_nlink == 1
 
 
-def test_nothing_is_overwritten(cache: Cache, hello: Path, new: Path) -> None:
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_nothing_is_overwritten(cache: Cache, hello: Path, new: Path, kind: str) -> None:
     """
     A name that is taken, even by a link to nowhere, is left as it is.
     """
     cache.add(entry(), hello)
-    new.symlink_to(new.with_name("nowhere"))
+    if kind == "file":
+        new.write_bytes(b"mine")
+    else:
+        new.symlink_to(new.with_name("nowhere"))
 
     assert not cache.take(entry(), new)
-    assert new.is_symlink()
+    assert new.is_symlink() or new.read_bytes() == b"mine"
     assert not new.with_name("nowhere").exists()
 
 
@@ -256,7 +260,9 @@ def test_what_is_no_plain_file_is_passed_over(
     assert not new.exists()
 
 
-@pytest.mark.parametrize("digest", ["", "an-etag", "../../../../etc/passwd", "aGVsbG8="])
+@pytest.mark.parametrize(
+    "digest", ["", "an-etag", "../../../../etc/passwd", "aGVsbG8=", "XUFA!KrxLKna5cZ2REBfFkg=="]
+)
 def test_a_digest_that_is_none_leads_nowhere(
     cache: Cache, directory: Path, hello: Path, new: Path, digest: str
 ) -> None:
@@ -446,7 +452,7 @@ class TestTrim:
         While another process trims, this one does not wait for it.
         """
         cache = self._filled(directory)
-        lock = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(flush=True); input()"
+        lock = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, 1); print(flush=True); input()"
         with subprocess.Popen(
             [sys.executable, "-c", lock, str(directory / "artifacts" / "handoff.lock")],
             stdin=subprocess.PIPE,
