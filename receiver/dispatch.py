@@ -9,15 +9,32 @@ from enum import Enum
 from typing import Any
 
 
+class DispatchKind(Enum):
+    """How a message is sent."""
+
+    REPOSITORY_DISPATCH = "repository_dispatch"
+    WORKFLOW_DISPATCH = "workflow_dispatch"
+    POST = "post"
+    LAUNCH = "launch"
+    NOTICE = "notice"
+
+
 @dataclass(frozen=True)
 class Dispatch:
-    """One message to send: a ``repository_dispatch`` for one repository.
+    """One message to send, to one destination.
 
     Attributes:
+        repository: Where it goes: ``owner/name``, or ``post:ROUTE``, ``launch:ROUTE``, ``notice:CHANNEL``.
+        event_type: GitHub's, or the workflow's file, or a word for what it is.
+        client_payload: The message; empty while W&B has to be asked first.
         key: The idempotency key.  The same promotion has the same key at the same destination, however
             often it is sent; it travels in ``client_payload.handoff.key``.
         lane: What must go out in order: destination and collection.
         overtakes: Whether an earlier one of the same lane and slot that waits for a retry gives way to it.
+        route: The route that planned it; None without routes.
+        holds: Whether it is not sent again when nobody knows whether it arrived.
+        question: What W&B is asked before it is sent (``Question.to_json``), if anything.
+        unsendable: Why it can never be sent; None where it can.
     """
 
     id: str
@@ -29,6 +46,11 @@ class Dispatch:
     lane: str
     accepted_at: datetime
     overtakes: bool = False
+    kind: DispatchKind = DispatchKind.REPOSITORY_DISPATCH
+    route: str | None = None
+    holds: bool = False
+    question: Mapping[str, Any] | None = None
+    unsendable: str | None = None
 
 
 @dataclass(frozen=True)
