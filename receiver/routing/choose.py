@@ -27,12 +27,19 @@ class Choice:
 
     def why_not(self, subject: Mapping[str, Any]) -> str | None:
         """With what W&B says: why it is not taken after all, or None where it is."""
-        for condition in self.must:
-            if condition.verdict(subject) is not Verdict.HOLDS:
-                return condition.why(subject)
-        if any(_all_hold(above, subject) for above in self.unless):
-            return "a route above it, which ends the list, is taken"
-        return None
+        return why_not(self.must, self.unless, subject)
+
+
+def why_not(
+    must: Iterable[Condition], unless: Iterable[Iterable[Condition]], subject: Mapping[str, Any]
+) -> str | None:
+    """Why a choice falls, with all that is known: one of its own fails, or a route above ends the list."""
+    for condition in must:
+        if condition.verdict(subject) is not Verdict.HOLDS:
+            return condition.why(subject)
+    if any(_all_hold(above, subject) for above in unless):
+        return "a route above it, which ends the list, is taken"
+    return None
 
 
 def choose(routes: Sequence[Route], subject: Mapping[str, Any]) -> tuple[Choice, ...]:
