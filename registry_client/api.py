@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-import requests
-
 from registry_client import __version__, queries
-from registry_client.credentials import ApiKey
+from registry_client.connections import Connections
 from registry_client.errors import (
     AccessDeniedError,
     ArtifactNotFoundError,
@@ -25,21 +24,22 @@ from registry_client.manifest import Manifest, ManifestEntry
 from registry_client.record import ArtifactRecord, Membership, Organization, Surroundings
 from registry_client.reference import ArtifactId, CollectionPath
 from registry_client.version import ArtifactVersion
-from registry_client.wire import Body, StaleUrlError, TransientError, Wire, patiently
+from registry_client.wire import Body, Credential, StaleUrlError, TransientError, Wire, patiently
 
 _PAGE = 5000
+_OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
 _DENIED = ("permission", "denied", "unauthorized", "not authorized", "forbidden")
 _NOT_FOUND = ("not found", "could not find", "does not exist")
 T = TypeVar("T")
 
 
 class WandbApi:
-    """One W&B server as one key sees it; usable from several threads, and a context manager.
+    """One W&B server as one credential sees it; usable from several threads, and a context manager.
 
     Args:
         base_url: Without a trailing slash, as ``credentials.base_url`` gives it.
-        api_key: Shown to that server alone; None for what everybody may see.
-        session: The caller's own, which it closes itself.
+        credential: Shown to that server alone; None for what everybody may see.
+        environ: Names proxies, and certificates to trust; by default this process's own.
         sleep: Waits between tries.
         read_timeout: Seconds without a byte after which a connection counts as dead.
     """
@@ -47,23 +47,22 @@ class WandbApi:
     def __init__(
         self,
         base_url: str,
-        api_key: ApiKey | None,
+        credential: Credential | None,
         *,
-        session: requests.Session | None = None,
+        environ: Mapping[str, str] | None = None,
         sleep: Callable[[float], object] = time.sleep,
         read_timeout: float = 30.0,
     ) -> None:
         self.base_url = base_url
-        self._api_key = api_key
+        self._credential = credential
         self._sleep = sleep
         self._knows_digest_algorithm = True
-        self._wire = Wire(
-            base_url,
-            api_key,
+        connections = Connections(
+            os.environ if environ is None else environ,
             user_agent=f"wandb-handoff/{__version__}",
-            session=session,
             read_timeout=read_timeout,
         )
+        self._wire = Wire(base_url, credential, connections)
 
     def __enter__(self) -> WandbApi:  # noqa: PYI034 - typing.Self is newer than our oldest Python
         return self
@@ -74,10 +73,10 @@ class WandbApi:
         self.close()
 
     def __repr__(self) -> str:
-        return f"WandbApi({self.base_url!r}, {self._api_key!r})"
+        return f"WandbApi({self.base_url!r}, {self._credential!r})"
 
     def close(self) -> None:
-        """Close the connections, unless the session is the caller's."""
+        """Close the connections."""
         self._wire.close()
 
     def by_name(self, collection: CollectionPath, alias: str) -> ArtifactRecord | None:
@@ -222,15 +221,15 @@ class WandbApi:
             self._knows_digest_algorithm = False  # A server from before XXH128: everything is MD5.
             return self._ask(document, **variables)
         data = (answer or {}).get("data")
-        if status == requests.codes.ok and not messages and isinstance(data, dict):
+        if status == _OK and not messages and isinstance(data, dict):
             return data
         raise self._refusal(status, messages, is_json=answer is not None)
 
     def _refusal(self, status: int, messages: list[str], *, is_json: bool) -> RegistryError:
         host, said = self._wire.host, "; ".join(messages)[:300]
-        if status == requests.codes.unauthorized:
+        if status == _UNAUTHORIZED:
             return AccessDeniedError(self._wrong_key())
-        if status == requests.codes.forbidden or _any_of(_DENIED, said):
+        if status == _FORBIDDEN or _any_of(_DENIED, said):
             return AccessDeniedError(
                 f"{host} does not let {self._whose_key()} read this: {said or f'it answered {status}'}"
             )
@@ -243,7 +242,7 @@ class WandbApi:
         return FetchError(f"{host} answered {status}: {said or 'without data'}")
 
     def _wrong_key(self) -> str:
-        if self._api_key is None:
+        if self._credential is None:
             return f"{self._wire.host} wants a key, and none was given: set WANDB_API_KEY"
         return (
             f"{self._wire.host} does not know {self._whose_key()}: want a key made on this server, "
@@ -251,7 +250,9 @@ class WandbApi:
         )
 
     def _whose_key(self) -> str:
-        return "anybody without a key" if self._api_key is None else f"the key from {self._api_key.source}"
+        return (
+            "anybody without a key" if self._credential is None else f"the key from {self._credential.source}"
+        )
 
     def _read(self, reading: Callable[[], T]) -> T:
         try:

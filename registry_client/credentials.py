@@ -1,27 +1,24 @@
-"""The base URL and the key of W&B, from an environment as W&B's users have it."""
+"""What signs us in to W&B, from an environment as W&B's users have it."""
 
 from __future__ import annotations
 
-import ipaddress
+import base64
 import netrc
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from typing import Literal
+from urllib.parse import urlsplit
 
+from registry_client import oidc
+from registry_client.base_url import CLOUD_HOSTS, DEFAULT_BASE_URL, base_url, is_loopback
 from registry_client.errors import ConfigurationError
+from registry_client.wire import Credential
 
-DEFAULT_BASE_URL = "https://api.wandb.ai"
-# Two names of one deployment: a key for one is a key for the other.
-_CLOUD_HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")
-_CLOUD_PAGES = {
-    "wandb.ai": "https://api.wandb.ai",
-    "www.wandb.ai": "https://api.wandb.ai",
-    "app.wandb.ai": "https://api.wandb.ai",
-    "forge.coreweave.com": "https://api.forge.coreweave.com",
-}
-_PROXY_PATH = "/api/wandb"
+__all__ = ["DEFAULT_BASE_URL", "ApiKey", "Auth", "api_key", "base_url", "is_loopback", "sign_in"]
+
+Auth = Literal["key", "oidc"]
 _SHORTEST_KEY = 40
 _JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 
@@ -51,32 +48,34 @@ class ApiKey:
             )
         return cls(key, source)
 
+    def authorization(self) -> str:
+        """Basic, as user ``api``: W&B's clients send every shape of key so."""
+        return f"Basic {base64.b64encode(f'api:{self.value}'.encode()).decode()}"
 
-def base_url(environ: Mapping[str, str]) -> str:
-    """Where W&B's API is: WANDB_BASE_URL, or W&B's own cloud; without a trailing slash.
 
-    Plain http is taken for this machine alone: anywhere else the key would travel in the clear.
-    There is no switch for that: a server without TLS can be reached through a tunnel.
+def sign_in(
+    environ: Mapping[str, str], base_url: str, *, auth: Auth | None = None, audience: str | None = None
+) -> Credential | None:
+    """What signs us in to that server; None when the environment holds nothing for it.
+
+    Nothing is asked yet: a token is exchanged when it is needed first.
+
+    Args:
+        environ: Where keys, files and GitHub's identity tokens are named.
+        base_url: The server; no other will see the credential.
+        auth: ``key``: an API key alone.  ``oidc``: an identity token exchanged for one of W&B's, with no
+            stored key; WANDB_IDENTITY_TOKEN_FILE holds it, else GitHub gives it to the job.
+            None: WANDB_API_KEY, WANDB_API_KEY_FILE, WANDB_IDENTITY_TOKEN_FILE, the netrc, in this order.
+        audience: Whom GitHub's token is for; W&B's cloud wants the organization's name.
 
     Raises:
-        ConfigurationError: It is not a URL that we may send a key to; the message says which to use.
+        ConfigurationError: What is there cannot be used, or ``oidc`` has no identity to show.
     """
-    text = environ.get("WANDB_BASE_URL", "").strip()
-    if not text:
-        return DEFAULT_BASE_URL
-    url = _split(text)
-    host, path = url.hostname or "", url.path.rstrip("/")
-    if host == "forge.coreweave.com" and path == _PROXY_PATH:
-        return _CLOUD_PAGES[host]
-    if host in _CLOUD_PAGES:
-        raise ConfigurationError(
-            f"WANDB_BASE_URL names {host}, where people look at W&B; want its API, {_CLOUD_PAGES[host]}"
-        )
-    if url.scheme == "http" and not is_loopback(host):
-        raise ConfigurationError(
-            f"WANDB_BASE_URL is http://{host}…: the key would travel in the clear; want https://"
-        )
-    return f"{url.scheme}://{url.netloc.lower()}{path}"
+    if auth == "oidc":
+        return oidc.exchanged(environ, base_url, audience=audience)
+    if auth is None and not _names_a_key(environ) and environ.get(oidc.TOKEN_FILE, "").strip():
+        return oidc.exchanged(environ, base_url, audience=audience)
+    return api_key(environ, base_url)
 
 
 def api_key(environ: Mapping[str, str], base_url: str) -> ApiKey | None:
@@ -92,27 +91,8 @@ def api_key(environ: Mapping[str, str], base_url: str) -> ApiKey | None:
     return _from_netrc(environ, urlsplit(base_url).hostname or "")
 
 
-def is_loopback(host: str) -> bool:
-    """Whether that host is this machine."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _split(text: str) -> SplitResult:
-    # The text itself stays out of the messages: it may hold a password.
-    try:
-        url = urlsplit(text)
-        if url.scheme not in {"http", "https"} or not url.hostname or url.port == 0:
-            raise ConfigurationError(f"WANDB_BASE_URL should look like {DEFAULT_BASE_URL}")
-    except ValueError as error:
-        raise ConfigurationError(f"WANDB_BASE_URL is no URL; want one like {DEFAULT_BASE_URL}") from error
-    if url.username is not None or url.password is not None:
-        raise ConfigurationError("WANDB_BASE_URL holds a user name or password; want WANDB_API_KEY for that")
-    if url.query or url.fragment:
-        raise ConfigurationError("WANDB_BASE_URL holds a '?' or '#'; want host and path alone")
-    return url
+def _names_a_key(environ: Mapping[str, str]) -> bool:
+    return any(environ.get(name, "").strip() for name in ("WANDB_API_KEY", "WANDB_API_KEY_FILE"))
 
 
 def _read(file: Path) -> str:
@@ -133,7 +113,7 @@ def _from_netrc(environ: Mapping[str, str], host: str) -> ApiKey | None:
         raise ConfigurationError(f"{file} cannot be read: it is malformed at line {error.lineno}") from None
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{file} cannot be read: {type(error).__name__}") from error
-    for name in (host, *_CLOUD_HOSTS) if host in _CLOUD_HOSTS else (host,):
+    for name in (host, *CLOUD_HOSTS) if host in CLOUD_HOSTS else (host,):
         if name in found:  # Never its `default`: that is a password for somebody else.
             return ApiKey.parse(found[name][2] or "", f"{file} (machine {name})")
     return None

@@ -1,48 +1,49 @@
-"""HTTP with W&B and its file store: the key goes to one host, and no other ever sees it."""
+"""W&B and its file store over HTTP: what signs us in goes to one origin, and no other ever sees it."""
 
 from __future__ import annotations
 
+import http.client
 import json
-import random
 import re
-import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
-import requests
 import urllib3
-from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
+from urllib3.exceptions import HTTPError
 
-from registry_client.credentials import ApiKey, is_loopback
+from registry_client.base_url import is_loopback, origin, shown_host
+from registry_client.connections import (
+    CONNECTIONS,
+    Connections,
+    check_transient,
+    content,
+    discard,
+    raise_ours,
+)
 from registry_client.errors import FetchError
+from registry_client.patience import TransientError, patiently, pause
+
+__all__ = [
+    "CONNECTIONS",
+    "Body",
+    "Credential",
+    "StaleUrlError",
+    "TransientError",
+    "Wire",
+    "WrongRangeError",
+    "patiently",
+    "pause",
+]
 
 CHUNK = 1024 * 1024
-CONNECTIONS = 64
-_CONNECT_TIMEOUT = 10.0
+_LONGEST_ANSWER = 256 * 1024 * 1024
 _MOST_REDIRECTS = 5
-_LONGEST_PAUSE = 60.0  # Between our own tries.
-_LONGEST_ASKED = 120.0  # That a server may ask for before we rather give up and say so.
+_OK, _PARTIAL, _PAST_THE_END = 200, 206, 416
 _STALE = {400, 401, 403, 404, 410}  # What the file stores say to a signed URL whose time is over.
 _REDIRECTS = {301, 302, 303, 307, 308}
-_NEVER_RETRIED = {501, 505}
-_LENGTHS = {"Content-Length", "Transfer-Encoding"}
-_TIMEOUTS = (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
-
-T = TypeVar("T")
-
-
-class TransientError(FetchError):
-    """A fault that the next try may not meet; ``asked`` is the pause the server wants, in seconds."""
-
-    def __init__(self, message: str, *, asked: float | None = None) -> None:
-        super().__init__(message)
-        self.asked = asked
 
 
 class StaleUrlError(FetchError):
@@ -51,6 +52,19 @@ class StaleUrlError(FetchError):
 
 class WrongRangeError(TransientError):
     """A server sent another part of the file than it was asked for."""
+
+
+class Credential(Protocol):
+    """What signs us in; ``source`` says where it came from."""
+
+    @property
+    def source(self) -> str:
+        """Where it came from, for messages."""
+        ...
+
+    def authorization(self) -> str:
+        """The value of the ``Authorization`` header, good for now."""
+        ...
 
 
 class Body:
@@ -66,35 +80,37 @@ class Body:
         encoding: How the server says they are compressed, if it does; they are passed on as they are.
     """
 
-    def __init__(self, response: requests.Response, *, offset: int, host: str) -> None:
+    def __init__(self, response: urllib3.BaseHTTPResponse, url: str, *, offset: int) -> None:
+        headers = response.headers
         self.offset = offset
-        self.status = response.status_code
-        self.etag: str | None = response.headers.get("ETag")
+        self.status = response.status
+        self.etag: str | None = headers.get("ETag")
         # Asked to go on where the file ends, a store answers 416; the body of that is not the file's.
-        self._ended = response.status_code == requests.codes.requested_range_not_satisfiable
-        self.announced = self._ended or bool(_LENGTHS & response.headers.keys())
-        length = response.headers.get("Content-Length", "")
+        self._ended = self.status == _PAST_THE_END
+        length = headers.get("Content-Length", "")
+        self.announced = self._ended or bool(length) or "Transfer-Encoding" in headers
         self.length = int(length) if length.isdecimal() else None
-        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        encoding = headers.get("Content-Encoding", "").strip().lower()
         self.encoding = None if encoding in {"", "identity"} else encoding
-        whole = self.status == requests.codes.ok
-        self.total = self.length if whole else _total(response.headers.get("Content-Range", ""))
+        self.total = self.length if self.status == _OK else _total(headers.get("Content-Range", ""))
         self._response = response
-        self._host = host
+        self._url = url
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes as they came over the wire, never decoded; a cut or stall is a TransientError."""
         if self._ended:
             return
         try:
-            yield from self._response.raw.stream(CHUNK, decode_content=False)
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:  # ValueError: closed by abort().
-            _raise_transient(error, self._host)
+            yield from self._response.stream(CHUNK, decode_content=False)
+        except (HTTPError, OSError, ValueError, http.client.HTTPException) as error:
+            if isinstance(error, ValueError):  # Closed by abort().
+                raise TransientError(f"{shown_host(self._url)}: closed") from None
+            raise_ours(error, self._url)
 
     def abort(self) -> None:
         """Wake a thread that waits for bytes here: none will come."""
         with suppress(Exception):  # It may end by itself meanwhile, and older urllib3 cannot do it.
-            self._response.raw.shutdown()
+            self._response.shutdown()
 
     def __enter__(self) -> Body:  # noqa: PYI034 - typing.Self is newer than our oldest Python
         return self
@@ -108,21 +124,11 @@ class Body:
 class Wire:
     """One W&B server, and whatever file store its URLs lead to."""
 
-    def __init__(
-        self,
-        base_url: str,
-        api_key: ApiKey | None,
-        *,
-        user_agent: str,
-        session: requests.Session | None = None,
-        read_timeout: float = 30.0,
-    ) -> None:
+    def __init__(self, base_url: str, credential: Credential | None, connections: Connections) -> None:
         self._base = base_url
-        self._key = _KeyFor(base_url, api_key)
-        self._owns_session = session is None
-        self._session = _session() if session is None else session
-        self._user_agent = user_agent
-        self._read_timeout = read_timeout
+        self._origin = origin(base_url)
+        self._credential = credential
+        self._connections = connections
 
     @property
     def host(self) -> str:
@@ -130,27 +136,29 @@ class Wire:
         return urlsplit(self._base).netloc
 
     def close(self) -> None:
-        """Close the connections, unless the session is the caller's."""
-        if self._owns_session:
-            self._session.close()
+        """Close the connections."""
+        self._connections.close()
 
     def ask(self, path: str, question: Mapping[str, Any]) -> tuple[int, bytes]:
         """Post JSON to the server; status and body of its answer, whatever they are but transient."""
-        response = self._send(
+        url = f"{self._base}{path}"
+        response = self._connections.request(
             "POST",
-            f"{self._base}{path}",
-            auth=self._key,
-            headers={"Content-Type": "application/json", "Accept": "application/json"},
-            data=json.dumps(question).encode(),
+            url,
+            headers={
+                "Content-Type": "application/json",
+                "Accept": "application/json",
+                **self._signature(url, signed_in=True),
+            },
+            body=json.dumps(question).encode(),
+            patience=2,  # There may be thousands of URLs to sign.
         )
-        with response:
-            if response.status_code in _REDIRECTS:
-                raise FetchError(
-                    f"{self.host} sends us on to {_host(response.headers.get('Location', ''))}; "
-                    "the key does not follow: set WANDB_BASE_URL to the server itself"
-                )
-            _check_transient(response, self.host)
-            return response.status_code, self._content(response)
+        try:
+            self._check_stays(response)
+            check_transient(response, self.host)
+            return response.status, content(response, url, most=_LONGEST_ANSWER)
+        finally:
+            discard(response)
 
     def open(self, url: str, *, offset: int = 0, length: int | None = None, signed_in: bool = False) -> Body:
         """Get a file from ``offset`` on, or from its start if the server likes that better.
@@ -159,7 +167,7 @@ class Wire:
             url: Absolute, or relative to the base URL.
             offset: How many bytes are here already.
             length: How many bytes are wanted, at least one; None for all that follow.
-            signed_in: Whether to show the key, if the URL is the server's own.
+            signed_in: Whether to show the credential, if the URL is the server's own.
 
         Raises:
             StaleUrlError: The URL is not taken.
@@ -167,111 +175,43 @@ class Wire:
             TransientError: Another try may help.
             FetchError: It will not.
         """
-        url = urljoin(f"{self._base}/", url)
+        if not url.startswith("https://"):
+            url = urljoin(f"{self._base}/", url)
+        asked = _range(offset, length)
         for _ in range(_MOST_REDIRECTS + 1):
             self._check_private(url)
-            response = self._send(
-                "GET",
-                url,
-                auth=self._key if signed_in else _NO_KEY,
-                headers={"Accept-Encoding": "identity", **_range(offset, length)},
+            response = self._connections.request(
+                "GET", url, headers={**asked, **self._signature(url, signed_in=signed_in)}
             )
-            if response.status_code not in _REDIRECTS:
-                return _body(response, offset=offset, length=length, host=_host(url))
-            response.close()
+            if response.status not in _REDIRECTS:
+                return _body(response, url, offset=offset, length=length)
+            discard(response)
             url = urljoin(url, response.headers.get("Location", ""))
-        raise FetchError(f"{_host(url)} redirects more than {_MOST_REDIRECTS} times")
+        raise FetchError(f"{shown_host(url)} redirects more than {_MOST_REDIRECTS} times")
+
+    def _signature(self, url: str, *, signed_in: bool) -> dict[str, str]:
+        """What to show to that URL: each hop is judged by where it leads."""
+        if not signed_in or self._credential is None or origin(url) != self._origin:
+            return {}
+        return {"Authorization": self._credential.authorization()}
+
+    def _check_stays(self, response: urllib3.BaseHTTPResponse) -> None:
+        if response.status in _REDIRECTS:
+            raise FetchError(
+                f"{self.host} sends us on to {shown_host(response.headers.get('Location', ''))}; "
+                "the key does not follow: set WANDB_BASE_URL to the server itself"
+            )
 
     def _check_private(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme == "https":
+        if url.startswith("https://"):
             return
+        parts = urlsplit(url)
         here = self._base.startswith("http:") and is_loopback(parts.hostname or "")
         if parts.scheme != "http" or not here:
             raise FetchError(
-                f"{self.host} sends us to a file at {parts.scheme}://{_host(url)}, in the clear; want https"
+                f"{self.host} sends us to a file at {parts.scheme}://{shown_host(url)}, in the clear; "
+                "want https"
             )
-
-    def _send(
-        self,
-        method: str,
-        url: str,
-        *,
-        auth: AuthBase,
-        headers: Mapping[str, str],
-        data: bytes | None = None,
-    ) -> requests.Response:
-        # A question gets more time: there may be thousands of URLs to sign.
-        read_timeout = self._read_timeout if data is None else 2 * self._read_timeout
-        try:
-            return self._session.request(
-                method,
-                url,
-                auth=auth,  # Always one of ours: without, requests would look into the netrc.
-                data=data,
-                headers={"User-Agent": self._user_agent, **headers},
-                timeout=(_CONNECT_TIMEOUT, read_timeout),
-                allow_redirects=False,
-                stream=True,
-            )
-        except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
-            _raise_transient(error, _host(url))
-        except (requests.exceptions.RequestException, ValueError) as error:
-            # `from None` here and below: the foreign text repeats the URL, and that is signed.
-            raise FetchError(f"{_host(url)} cannot be asked: {type(error).__name__}") from None
-
-    def _content(self, response: requests.Response) -> bytes:
-        try:
-            return response.content
-        except requests.exceptions.RequestException as error:
-            _raise_transient(error, self.host)
-
-
-def patiently(attempt: Callable[[], T], *, sleep: Callable[[float], object], tries: int = 5) -> T:
-    """Call again after a transient fault, each time a little later; the last one is raised."""
-    for number in range(1, tries):
-        try:
-            return attempt()
-        except TransientError as fault:  # noqa: PERF203 - each round waits for the network
-            sleep(pause(number, fault))
-    try:
-        return attempt()
-    except TransientError as fault:
-        raise FetchError(f"{fault} (tried {tries} times)") from fault
-
-
-def pause(faults: int, fault: TransientError) -> float:
-    """How long to wait after that many faults in a row; raise the fault if the server asks for too long."""
-    if fault.asked is not None and fault.asked > _LONGEST_ASKED:
-        raise FetchError(f"{fault}, and asks to wait {fault.asked:.0f} s: run this again later") from fault
-    own = min(2.0 ** (faults - 1), _LONGEST_PAUSE)
-    jittered = own * random.uniform(0.5, 1.0)  # noqa: S311 - spreads the load, guards nothing
-    return max(jittered, fault.asked or 0.0)
-
-
-class _KeyFor(AuthBase):
-    """Shows the key to one origin; anybody else gets nothing, whatever else would have put there."""
-
-    def __init__(self, base_url: str | None, api_key: ApiKey | None) -> None:
-        self._origin = None if base_url is None else _origin(base_url)
-        self._api_key = api_key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers.pop("Authorization", None)
-        if self._api_key is not None and self._origin == _origin(request.url or ""):
-            requests.auth.HTTPBasicAuth("api", self._api_key.value)(request)
-        return request
-
-
-_NO_KEY = _KeyFor(None, None)
-
-
-def _session() -> requests.Session:
-    session = requests.Session()
-    adapter = HTTPAdapter(pool_maxsize=CONNECTIONS, max_retries=0)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
 
 
 def _range(offset: int, length: int | None) -> dict[str, str]:
@@ -280,28 +220,28 @@ def _range(offset: int, length: int | None) -> dict[str, str]:
     return {"Range": f"bytes={offset}-{offset + length - 1}"}
 
 
-def _body(response: requests.Response, *, offset: int, length: int | None, host: str) -> Body:
+def _body(response: urllib3.BaseHTTPResponse, url: str, *, offset: int, length: int | None) -> Body:
     try:
-        return _checked_body(response, offset, length, host)
+        return _checked_body(response, url, offset, length)
     except BaseException:
-        response.close()
+        discard(response)
         raise
 
 
-def _checked_body(response: requests.Response, offset: int, length: int | None, host: str) -> Body:
-    _check_transient(response, host)
-    status = response.status_code
+def _checked_body(response: urllib3.BaseHTTPResponse, url: str, offset: int, length: int | None) -> Body:
+    status, host = response.status, shown_host(url)
+    if status == _OK:
+        return Body(response, url, offset=0)
+    check_transient(response, host)
     if status in _STALE:
         raise StaleUrlError(f"{host} answered {status} to a file's URL")
-    if status == requests.codes.partial_content:
-        body = Body(response, offset=offset, host=host)
+    if status == _PARTIAL:
+        body = Body(response, url, offset=offset)
         _check_range(response.headers.get("Content-Range", ""), body, length, host)
         return body
-    if status == requests.codes.requested_range_not_satisfiable and (offset or length is not None):
-        return Body(response, offset=offset, host=host)
-    if status != requests.codes.ok:
-        raise FetchError(f"{host} answered {status} where a file should be")
-    return Body(response, offset=0, host=host)
+    if status == _PAST_THE_END and (offset or length is not None):
+        return Body(response, url, offset=offset)
+    raise FetchError(f"{host} answered {status} where a file should be")
 
 
 def _check_range(content_range: str, body: Body, length: int | None, host: str) -> None:
@@ -317,58 +257,3 @@ def _check_range(content_range: str, body: Body, length: int | None, host: str) 
 def _total(content_range: str) -> int | None:
     total = content_range.rpartition("/")[2].strip()
     return int(total) if total.isdecimal() else None
-
-
-def _check_transient(response: requests.Response, host: str) -> None:
-    status = response.status_code
-    if status in {408, 425, 429} or (status >= 500 and status not in _NEVER_RETRIED):  # noqa: PLR2004 - statuses
-        asked = _seconds(response.headers.get("Retry-After", ""))
-        raise TransientError(f"{host} answered {status}", asked=asked)
-
-
-def _seconds(retry_after: str) -> float | None:
-    with suppress(ValueError):
-        return max(float(int(retry_after)), 0.0)
-    with suppress(ValueError, TypeError):
-        moment = parsedate_to_datetime(retry_after)
-        return max((moment - datetime.now(timezone.utc)).total_seconds(), 0.0)
-    return None
-
-
-def _raise_transient(error: Exception, host: str) -> NoReturn:
-    if any(isinstance(each, ssl.SSLCertVerificationError) for each in _chain(error)):
-        raise FetchError(
-            f"{host}: {_cause(error)}; REQUESTS_CA_BUNDLE names a file of certificates to trust"
-        ) from None
-    raise TransientError(f"{host}: {_cause(error)}") from None
-
-
-def _cause(error: BaseException) -> str:
-    """What went wrong, without the URL that the libraries write into their own text."""
-    for seen in _chain(error):
-        # To urllib3 a refused connection is a kind of timeout.
-        if isinstance(seen, _TIMEOUTS) and not isinstance(seen, urllib3.exceptions.NewConnectionError):
-            return "no answer in time"
-        if isinstance(seen, urllib3.exceptions.IncompleteRead):
-            return "the connection ended in the middle of the answer"
-        if isinstance(seen, OSError) and seen.strerror and not isinstance(seen, requests.RequestException):
-            return seen.strerror
-    return type(error).__name__
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it was made of, outside in; requests and urllib3 keep that in several places."""
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        inner = [each for each in (*seen.args, getattr(seen, "reason", None)) if isinstance(each, Exception)]
-        seen = inner[0] if inner else seen.__cause__ or seen.__context__
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).netloc.rpartition("@")[2] or "an address without a host"
-
-
-def _origin(url: str) -> tuple[str, str, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", parts.port or {"https": 443, "http": 80}.get(parts.scheme)

@@ -488,16 +488,3 @@ def test_a_fresh_url_is_for_one_file(wandb: WandbStandIn, api: WandbApi) -> None
     with api.open(url) as body:
         assert b"".join(body.chunks()) == b"b"
     assert api.file_url(version, "c") is None
-
-
-def test_a_session_of_the_callers_own_stays_open(wandb: WandbStandIn) -> None:
-    """
-    Who brings it closes it.
-    """
-    with requests.Session() as session:
-        closed: list[bool] = []
-        session.close = lambda: closed.append(True)  # type: ignore[method-assign]
-        with WandbApi(wandb.url, ApiKey.parse(wandb.api_key, "test"), session=session) as api:
-            assert api.own_organizations()
-        assert closed == []
-        del session.close
