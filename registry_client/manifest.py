@@ -6,27 +6,27 @@ import base64
 import binascii
 import json
 import os
-import re
-import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from registry_client.digest import digester
 from registry_client.errors import ManifestError
+from registry_client.safe_paths import collisions, unsafe
 from registry_client.version import ArtifactVersion, DigestAlgorithm
 
 _POLICY = "wandb-storage-policy-v1"
 _LAYOUTS = ("V1", "V2")
 _ALGORITHMS = {None: DigestAlgorithm.MD5, "MD5": DigestAlgorithm.MD5, "XXH128": DigestAlgorithm.XXH128}
 _DIGEST_BYTES = 16  # MD5 and XXH128 alike.
+LARGEST_BODY = 256 * 1024 * 1024  # Bytes of JSON: twenty times what 100,000 files need.
+_MOST_ENTRIES = 1_000_000
+_LARGEST_SIZE = 2**63 - 1  # What a file system can count to.
 _PROBLEMS_SHOWN, _PROBLEM_SHOWN = 20, 500
-_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(?=\s*(\.|:|$))", re.IGNORECASE)
-_NOT_ON_WINDOWS = re.compile(r'[<>:"|?*]')
-_UNPRINTABLE = {"Cc": "a control character", "Cs": "half a character", "Zl": "a line end", "Zp": "a line end"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ManifestEntry:
     """One file, or a reference to one outside W&B.
 
@@ -67,10 +67,9 @@ class Manifest:
         Raises:
             ManifestError: It is malformed, unsafe or of an unknown kind; all problems are named.
         """
-        problems: list[str] = []
+        problems = _Problems()
         manifest = _read(_json(body, problems), problems, windows=windows)
-        if problems:
-            raise ManifestError(_told(problems))
+        problems.check()
         return manifest
 
     @property
@@ -113,59 +112,83 @@ class Manifest:
             raise ManifestError(f"the manifest is not that of {version.name}: " + "; ".join(problems))
 
 
-def _json(body: bytes, problems: list[str]) -> Any:
+class _Problems:
+    """Counts what is wrong, and keeps as much of it as a person reads."""
+
+    def __init__(self) -> None:
+        self._shown: list[str] = []
+        self._count = 0
+
+    def add(self, *problems: str) -> None:
+        self._count += len(problems)
+        for problem in problems[: _PROBLEMS_SHOWN - len(self._shown)]:
+            self._shown.append(problem[:_PROBLEM_SHOWN])
+
+    def check(self) -> None:
+        if self._count:
+            more = self._count - len(self._shown)
+            lines = "".join(f"\n- {problem}" for problem in self._shown)
+            rest = f"\n… and {more} more" if more else ""
+            raise ManifestError(f"the manifest has {self._count} problem(s):{lines}{rest}")
+
+
+def _json(body: bytes, problems: _Problems) -> Any:
+    if len(body) > LARGEST_BODY:
+        raise ManifestError(f"the manifest has {len(body):,} bytes, more than the {LARGEST_BODY:,} we read")
+
     def unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in found:  # The reader behind us might take the other one.
-                problems.append(f"the key {key!r} comes twice")
-            found[key] = value
+        found = dict(pairs)
+        if len(found) != len(pairs):  # The reader behind us might take the other one.
+            twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+            problems.add(*(f"the key {key!r} comes twice" for key in twice))
         return found
 
     try:
         return json.loads(body.decode("utf-8"), object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
-        raise ManifestError(f"the manifest is not JSON: {error}") from error
+        raise ManifestError(f"the manifest is not JSON: {str(error)[:_PROBLEM_SHOWN]}") from error
 
 
-def _read(data: Any, problems: list[str], *, windows: bool) -> Manifest:
+def _read(data: Any, problems: _Problems, *, windows: bool) -> Manifest:
     if not isinstance(data, dict):
         raise ManifestError(f"the manifest should be a JSON object, got {type(data).__name__}")
     if data.get("version") != 1 or isinstance(data.get("version"), bool):
-        problems.append(f"version: got {data.get('version')!r}, want 1")
+        problems.add(f"version: got {data.get('version')!r}, want 1")
     if data.get("storagePolicy") != _POLICY:
-        problems.append(f"storagePolicy: got {data.get('storagePolicy')!r}, want {_POLICY!r}")
+        problems.add(f"storagePolicy: got {data.get('storagePolicy')!r}, want {_POLICY!r}")
     layout, region = _storage(data.get("storagePolicyConfig"), problems)
     contents = data.get("contents")
     if not isinstance(contents, dict):
-        problems.append(f"contents should be an object, got {type(contents).__name__}")
+        problems.add(f"contents should be an object, got {type(contents).__name__}")
         contents = {}
+    if len(contents) > _MOST_ENTRIES:
+        raise ManifestError(f"the manifest has {len(contents):,} entries, more than {_MOST_ENTRIES:,}")
     entries = [_entry(path, entry, problems) for path, entry in sorted(contents.items())]
     for path in contents:
-        problems.extend(f"{path!r}: {problem}" for problem in _unsafe(path, windows=windows))
-    problems.extend(_collisions(contents))
+        problems.add(*(f"{path!r}: {problem}" for problem in unsafe(path, windows=windows)))
+    problems.add(*collisions(contents))
     return Manifest(tuple(entry for entry in entries if entry is not None), layout, region)
 
 
-def _storage(config: Any, problems: list[str]) -> tuple[str, str]:
+def _storage(config: Any, problems: _Problems) -> tuple[str, str]:
     config = {} if config is None else config
     if not isinstance(config, dict):
-        problems.append(f"storagePolicyConfig should be an object, got {type(config).__name__}")
+        problems.add(f"storagePolicyConfig should be an object, got {type(config).__name__}")
         config = {}
     layout, region = config.get("storageLayout") or "V1", config.get("storageRegion") or "default"
     if layout not in _LAYOUTS:
-        problems.append(f"storageLayout: got {layout!r}, want one of {', '.join(_LAYOUTS)}")
+        problems.add(f"storageLayout: got {layout!r}, want one of {', '.join(_LAYOUTS)}")
     if not isinstance(region, str):
-        problems.append(f"storageRegion should be text, got {region!r}")
+        problems.add(f"storageRegion should be text, got {region!r}")
     return str(layout), str(region)
 
 
-def _entry(path: str, data: Any, problems: list[str]) -> ManifestEntry | None:
+def _entry(path: str, data: Any, problems: _Problems) -> ManifestEntry | None:
     if not isinstance(data, dict):
-        problems.append(f"{path!r} should be an object, got {type(data).__name__}")
+        problems.add(f"{path!r} should be an object, got {type(data).__name__}")
         return None
     found = list(_entry_problems(data))
-    problems.extend(f"{path!r}: {problem}" for problem in found)
+    problems.add(*(f"{path!r}: {problem}" for problem in found))
     if found:
         return None
     return ManifestEntry(
@@ -175,6 +198,8 @@ def _entry(path: str, data: Any, problems: list[str]) -> ManifestEntry | None:
         algorithm=_ALGORITHMS[_algorithm_name(data)],
         birth_artifact_id=data.get("birthArtifactID"),
         reference=data.get("ref"),
+        etag=_extra(data).get("etag") if data.get("ref") is not None else None,
+        version_id=_version_id(data),
     )
 
 
@@ -182,7 +207,7 @@ def _entry_problems(data: Mapping[str, Any]) -> Iterator[str]:
     reference, size, digest = data.get("ref"), data.get("size"), data.get("digest")
     if reference is not None and not (isinstance(reference, str) and reference):
         yield f"ref should be a URL, got {reference!r}"
-    sized = isinstance(size, int) and not isinstance(size, bool) and size >= 0
+    sized = isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= _LARGEST_SIZE
     if not sized and not (size is None and reference is not None):
         yield f"size should be a whole number of bytes, got {size!r}"
     if not isinstance(digest, str) or (reference is None and not _is_digest(digest)):
@@ -197,11 +222,36 @@ def _entry_problems(data: Mapping[str, Any]) -> Iterator[str]:
         yield f"extra should be an object, got {type(extra).__name__}"
     elif (name := _algorithm_name(data)) not in _ALGORITHMS:
         yield f"extra.alg: {name!r} is no digest algorithm we know (MD5, XXH128)"
+    if reference is not None:
+        yield from _pointer_problems(data)
+
+
+def _pointer_problems(data: Mapping[str, Any]) -> Iterator[str]:
+    etag, version = _extra(data).get("etag"), _extra(data).get("versionID")
+    if etag is not None and not (isinstance(etag, str) and etag.isprintable()):
+        yield f"extra.etag should be printable text, got {etag!r}"
+    if version is not None and not (
+        (isinstance(version, str) and version.isprintable())
+        or (isinstance(version, int) and not isinstance(version, bool))
+    ):
+        yield f"extra.versionID should be printable text or a number, got {version!r}"
+    if not str(data.get("ref")).isprintable():
+        yield f"ref should be printable, got {data.get('ref')!r}"
+
+
+def _extra(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    extra = data.get("extra")
+    return extra if isinstance(extra, dict) else {}
 
 
 def _algorithm_name(data: Mapping[str, Any]) -> str | None:
-    name = (data.get("extra") or {}).get("alg")
+    name = _extra(data).get("alg")
     return None if name is None else str(name)
+
+
+def _version_id(data: Mapping[str, Any]) -> str | None:
+    version = _extra(data).get("versionID")
+    return None if version is None or data.get("ref") is None else str(version)
 
 
 def _is_digest(text: str) -> bool:
@@ -210,49 +260,3 @@ def _is_digest(text: str) -> bool:
     except (ValueError, binascii.Error):
         return False
     return len(raw) == _DIGEST_BYTES and base64.b64encode(raw).decode("ascii") == text
-
-
-def _unsafe(path: str, *, windows: bool) -> Iterator[str]:
-    """What makes the path unsafe to join to a directory, on any machine."""
-    if not path.isprintable():
-        odd = {unicodedata.category(character) for character in path} & _UNPRINTABLE.keys()
-        yield from (f"holds {_UNPRINTABLE[category]}" for category in sorted(odd))
-    if "\\" in path:
-        yield "holds a backslash"
-    if path.startswith("/") or re.match(r"[A-Za-z]:", path):
-        yield "is absolute"
-    if windows and _NOT_ON_WINDOWS.search(path):
-        yield "holds a character that Windows keeps for itself"
-    for part in path.split("/"):
-        if part in {"", ".", ".."}:
-            yield f"has the part {part!r}"
-        elif part.endswith((".", " ")):
-            yield f"has the part {part!r}, which ends in a dot or space: Windows would drop that"
-        elif _DEVICE.match(part):
-            yield f"has the part {part!r}, a device on Windows"
-
-
-def _collisions(paths: Mapping[str, Any]) -> Iterator[str]:
-    """Names that some disks take for one, and files where a directory must be."""
-    names = {path: _folded(path) for path in paths}
-    taken: dict[str, str] = {}
-    for path, name in names.items():
-        other = taken.setdefault(name, path)
-        if other is not path:
-            yield f"{path!r} and {other!r} are one name on some disks"
-    for path, name in names.items():
-        for end in (at for at, character in enumerate(name) if character == "/"):
-            if (file := taken.get(name[:end])) is not None:
-                yield f"{file!r} is a file, but {path!r} needs a directory there"
-
-
-def _folded(path: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
-
-
-def _told(problems: Sequence[str]) -> str:
-    shown = "\n".join(f"- {problem[:_PROBLEM_SHOWN]}" for problem in problems[:_PROBLEMS_SHOWN])
-    more = len(problems) - _PROBLEMS_SHOWN
-    return f"the manifest has {len(problems)} problem(s):\n{shown}" + (
-        f"\n… and {more} more" if more > 0 else ""
-    )
