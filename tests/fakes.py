@@ -42,14 +42,17 @@ class FakeAnswer:
     offset: int = 0
     announced: bool = True
     length: int | None = None
+    total: int | None = None
+    status: int = 200
     encoding: str | None = None
     fault: Exception | None = None
     aborted: bool = False
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes, a few at a time."""
-        for start in range(0, len(self.content), 512):
-            yield self.content[start : start + 512]
+        step = max(512, len(self.content) // 100)
+        for start in range(0, len(self.content), step):
+            yield self.content[start : start + step]
         if self.fault is not None:
             raise self.fault
 
@@ -82,6 +85,10 @@ class FakeRegistry:
         broken: For each path the answers, or errors, that come before the real one.
         opened: Every address opened, with the offset.
         renewed: Every path whose URL was asked for anew.
+        ranges: Whether the file store knows them.
+        page: How many URLs come at a time.
+        asked_for_urls: How often all URLs were asked for.
+        parts: Every part of a file asked for, as path, offset and length.
     """
 
     def __init__(self, base_url: str = "https://api.wandb.ai") -> None:
@@ -92,6 +99,10 @@ class FakeRegistry:
         self.broken: dict[str, list[FakeAnswer | Exception]] = {}
         self.opened: list[tuple[str, int]] = []
         self.renewed: list[str] = []
+        self.ranges = True
+        self.page = 1000
+        self.asked_for_urls = 0
+        self.parts: list[tuple[str, int, int | None]] = []
         self.on_open: Callable[[str], object] = lambda _: None
         self.records: dict[str, ArtifactRecord] = {}
         self.manifests: dict[str, bytes] = {}
@@ -195,10 +206,13 @@ class FakeRegistry:
         """The manifest's JSON."""
         return self.manifests[version.id]
 
-    def file_urls(self, version: ArtifactVersion) -> dict[str, str]:
-        """A URL for each path that is not hidden."""
+    def url_pages(self, version: ArtifactVersion) -> Iterator[dict[str, str]]:
+        """A URL for each path that is not hidden, a few at a time."""
+        self.asked_for_urls += 1
         entries = Manifest.parse(self.manifests[version.id]).entries
-        return {each.path: self._url(each.path) for each in entries if each.path not in self.hidden}
+        shown = [each.path for each in entries if each.path not in self.hidden]
+        for start in range(0, max(len(shown), 1), self.page):
+            yield {path: self._url(path) for path in shown[start : start + self.page]}
 
     def file_url(self, version: ArtifactVersion, path: str) -> str | None:  # noqa: ARG002 - one version at a time
         """A fresh URL."""
@@ -215,11 +229,13 @@ class FakeRegistry:
         return (f"old:{entry.path}", f"endpoint:{entry.path}")
 
     def open(
-        self, url: str, *, offset: int = 0, signed_in: bool = False
+        self, url: str, *, offset: int = 0, length: int | None = None, signed_in: bool = False
     ) -> AbstractContextManager[FakeAnswer]:
         """The bytes from ``offset`` on, or what was put in their way."""
         self.opened.append((url, offset))
         kind, _, path = url.partition(":")
+        if length is not None:
+            self.parts.append((path, offset, length))
         self.on_open(path)
         if (kind == "endpoint") != signed_in or kind in {"old", f"url{self.url_generation - 1}"}:
             raise StaleUrlError(f"files.test answered 403 to {kind}")
@@ -229,7 +245,16 @@ class FakeRegistry:
             if isinstance(first, Exception):
                 raise first
             return nullcontext(first)
-        return nullcontext(FakeAnswer(self.files[path][offset:], offset))
+        return nullcontext(self._answer(self.files[path], offset, length))
+
+    def _answer(self, content: bytes, offset: int, length: int | None) -> FakeAnswer:
+        total = len(content)
+        if not self.ranges or (length is None and not offset):
+            return FakeAnswer(content, length=total, total=total)
+        if offset >= total:
+            return FakeAnswer(b"", offset, total=total, status=416)
+        part = content[offset : None if length is None else offset + length]
+        return FakeAnswer(part, offset, length=len(part), total=total, status=206)
 
     def _url(self, path: str) -> str:
         return f"url{self.url_generation}:{path}"
