@@ -7,14 +7,20 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from registry_client.errors import FetchError
+from registry_client.errors import FetchError, VerificationError
 from registry_client.manifest import Manifest, ManifestEntry
-from registry_client.transfer import Fetcher, in_parallel
+from registry_client.transfer import Fetcher, RangeIgnoredError
 from registry_client.wire import StaleUrlError, TransientError
 from tests.fakes import FakeAnswer, FakeRegistry, cut
 
 NAME = "weights.bin"
 CONTENT = bytes(range(256)) * 16
+
+
+def arrived(fetcher: Fetcher, manifest: Manifest) -> Fetcher:
+    """The same, with the URLs of all files."""
+    list(fetcher.arriving({entry.path: entry for entry in manifest.entries}, lambda entry: entry.size))
+    return fetcher
 
 
 @dataclass
@@ -36,7 +42,9 @@ class Transfer:
 
     def new(self) -> Fetcher:
         """A fetcher that has just asked for URLs."""
-        return Fetcher(self.registry, self.version, self.manifest, sleep=self.naps.append)
+        return arrived(
+            Fetcher(self.registry, self.version, self.manifest, sleep=self.naps.append), self.manifest
+        )
 
     def fetch(self) -> bytes:
         """The file."""
@@ -160,7 +168,7 @@ def test_a_connection_that_brings_much_earns_new_tries(registry: FakeRegistry) -
     piece = 1024 * 1024
     registry.broken[NAME] = [cut(content[:piece], piece * number) for number in range(8)]
 
-    fetcher = Fetcher(registry, version, manifest, sleep=lambda _: None)
+    fetcher = arrived(Fetcher(registry, version, manifest, sleep=lambda _: None), manifest)
 
     assert sum(map(len, fetcher.fetch(manifest.entries[0]))) == len(content)
 
@@ -281,68 +289,10 @@ def test_stopping_ends_a_pause(transfer: Transfer) -> None:
     transfer.registry.broken[NAME] = [
         TransientError("files.test answered 503", asked=100.0) for _ in range(2)
     ]
-    fetcher = Fetcher(transfer.registry, transfer.version, transfer.manifest)
+    fetcher = arrived(Fetcher(transfer.registry, transfer.version, transfer.manifest), transfer.manifest)
     transfer.registry.on_open = lambda _: threading.Timer(0.01, fetcher.stop).start()
 
     with pytest.raises(FetchError, match="stopped"):
         b"".join(fetcher.fetch(transfer.entry))
 
     assert len(transfer.registry.opened) == 1
-
-
-def test_all_items_are_done_by_several_threads() -> None:
-    """
-    Each once, no more at a time than asked for.
-    """
-    done: list[int] = []
-    together = threading.Barrier(3, timeout=5)
-
-    def work(item: int) -> None:
-        together.wait()
-        done.append(item)
-
-    in_parallel(work, range(1, 10), threads=3, stop=lambda: None)
-
-    assert sorted(done) == list(range(1, 10))
-
-
-def test_the_first_error_stops_the_others_and_is_the_one_raised() -> None:
-    """
-    Who fails because he was stopped does not hide the reason, and nothing new is begun.
-    """
-    stopped, together = threading.Event(), threading.Barrier(3, timeout=5)
-    begun: list[int] = []
-
-    def work(item: int) -> None:
-        begun.append(item)
-        together.wait()
-        if item == 2:
-            raise FetchError("the reason")
-        assert stopped.wait(5)
-        if item == 1:
-            raise FetchError("stopped")
-
-    with pytest.raises(FetchError, match="the reason"):
-        in_parallel(work, range(1, 100), threads=3, stop=stopped.set)
-
-    assert sorted(begun) == [1, 2, 3]
-
-
-def test_ctrl_c_stops_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    It reaches the thread that waits; the others are stopped, then it goes on its way.
-    """
-    stopped = threading.Event()
-
-    def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    def work(_: int) -> None:
-        assert stopped.wait(5)
-
-    monkeypatch.setattr("registry_client.transfer.wait", interrupted)
-
-    with pytest.raises(KeyboardInterrupt):
-        in_parallel(work, range(1, 100), threads=2, stop=stopped.set)
-
-    assert stopped.is_set()
