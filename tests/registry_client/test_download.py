@@ -72,7 +72,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 def left(folder: Path) -> set[str]:
-    """What a failed try has left for the next one: proven files, in a place of their own beside the target."""
+    """What a failed try has left for the next one: proven files, in a place beside the target."""
     assert not (folder / "model").exists()
     return {
         path.relative_to(staging / "content").as_posix()
@@ -273,7 +273,7 @@ def test_files_come_over_http(
     wandb: WandbStandIn, fetch: Callable[..., Download], algorithm: str, layout: str
 ) -> None:
     """
-    Both digests, both layouts; three questions, and one request for each file that has bytes and the manifest.
+    Both digests, both layouts; three questions, one request for the manifest and each file that has bytes.
     """
     done = fetch(algorithm=algorithm, layout=layout)
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from registry_client.errors import FetchError, VerificationError
+from registry_client.errors import FetchError
 from registry_client.manifest import Manifest, ManifestEntry
-from registry_client.transfer import Fetcher, RangeIgnoredError
+from registry_client.transfer import Fetcher
 from registry_client.wire import StaleUrlError, TransientError
 from tests.fakes import FakeAnswer, FakeRegistry, cut
 
