@@ -7,7 +7,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -31,6 +31,7 @@ from receiver.ledger.writes import (
     GroupCommit,
     NoWrites,
     OwnTransaction,
+    Pending,
     Writes,
     create_sqlite_file,
     ledger_errors,
@@ -41,6 +42,29 @@ from receiver.ledger.writes import (
 from receiver.retry import Decision
 
 FAILURE_COUNTS = 30.0  # Seconds; whoever was told 503 is back by then.
+
+
+class Accepting:
+    """A delivery on its way to the disk."""
+
+    def __init__(
+        self,
+        pending: Pending[Receipt],
+        noting_failure: Callable[[], AbstractContextManager[None]],
+        tell: Callable[[], None],
+    ) -> None:
+        self.wait = pending.wait
+        self._pending = pending
+        self._noting_failure = noting_failure
+        self._tell = tell
+
+    def result(self) -> Receipt:
+        """Wait, and return the receipt: it is on disk now; or raise LedgerError: nothing of it is."""
+        with self._noting_failure():
+            receipt = self._pending.result()
+        if receipt.dispatches and not receipt.duplicate:
+            self._tell()
+        return receipt
 
 
 class Ledger:
@@ -136,11 +160,19 @@ class Ledger:
         Raises:
             LedgerError: Nothing of it was kept.
         """
+        return self.hand_in(delivery, planned, window=window).result()
+
+    def hand_in(
+        self, delivery: Delivery, planned: Sequence[Dispatch], *, window: timedelta = DUPLICATE_WINDOW
+    ) -> Accepting:
+        """Begin to accept, and never wait: what is returned tells when it is on disk.
+
+        Raises:
+            LedgerError: Nothing of it was kept.
+        """
+        arrival = accepts.Arrival.of(delivery, planned, window, self._reads.dialect)
         with self._noting_failure():
-            receipt = self._writes.run(partial(accepts.accept, delivery, planned, window))
-        if receipt.dispatches and not receipt.duplicate:
-            self._tell()
-        return receipt
+            return Accepting(self._writes.hand_in(accepts.accept, arrival), self._noting_failure, self._tell)
 
     def note_rejection(self, rejection: Rejection) -> None:
         """Keep the trace of what was not taken, soon, if it can be: never waits, never raises."""

@@ -15,75 +15,126 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Connection,
+    Dialect,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from receiver.delivery import Delivery, DispatchState, Receipt, Rejection
 from receiver.dispatch import Dispatch
 from receiver.ledger.records import dispatch_of
 from receiver.ledger.schema import deliveries, dispatches, rejections
-from receiver.ledger.statements import Prepared
+from receiver.ledger.statements import Prepared, Row
 
 DUPLICATE_WINDOW = timedelta(minutes=10)
 REJECTIONS_KEPT = 1_000
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """A delivery with what is planned for it, as rows for the database: ready to be written by any thread."""
+
+    delivery: Delivery
+    planned: Sequence[Dispatch]
+    window: timedelta
+    delivery_row: Row
+    dispatch_rows: Sequence[Row]
+
+    @classmethod
+    def of(
+        cls, delivery: Delivery, planned: Sequence[Dispatch], window: timedelta, dialect: Dialect
+    ) -> Arrival:
+        """Make the rows, in the thread that brings it: the one that writes has enough to do."""
+        rows = [_INSERT_DISPATCHES.row(dialect, _dispatch_row(dispatch)) for dispatch in planned]
+        row = _INSERT_DELIVERIES.row(dialect, _delivery_row(delivery))
+        return cls(delivery, planned, window, row, rows)
+
+    @property
+    def receipt(self) -> Receipt:
+        """What it is answered with once it is kept."""
+        return Receipt(self.delivery.id, False, self.delivery.received_at, tuple(self.planned))
+
+
 class _Latest(NamedTuple):
+    slot: str
     id: str
-    seq: int
     fingerprint: str
     received_at: datetime
 
 
-def accept(
-    delivery: Delivery, planned: Sequence[Dispatch], window: timedelta, connection: Connection
-) -> Receipt:
-    """Write down the delivery and all that is planned for it; or, of a repeat, only that it came."""
-    _alone_with(delivery.slot, connection)
-    if window:
-        latest = _latest(delivery.slot, connection)
-        if latest is not None and _repeats(delivery, latest, window):
-            return _count_repeat(latest, delivery, connection)
-    _INSERT_DELIVERY.run(connection, _delivery_row(delivery))
-    for dispatch in planned:
-        if dispatch.overtakes:
-            _supersede(dispatch, delivery, connection)
-        _INSERT_DISPATCH.run(connection, _dispatch_row(dispatch))
-    return Receipt(
-        delivery.id, duplicate=False, first_received_at=delivery.received_at, dispatches=tuple(planned)
-    )
+def accept(arrivals: Sequence[Arrival], connection: Connection) -> list[Receipt]:
+    """Write down each delivery and all that is planned for it; or, of a repeat, only that it came."""
+    slots = sorted({arrival.delivery.slot for arrival in arrivals})
+    _alone_with(slots, connection)
+    latest = _latest_of(slots, connection)
+    new, repeats = [], {}
+    for number, arrival in enumerate(arrivals):
+        before = latest.get(arrival.delivery.slot)
+        if before is not None and _repeats(arrival, before):
+            repeats[number] = before
+        else:
+            latest[arrival.delivery.slot] = _as_latest(arrival.delivery)
+            new.append(arrival)
+    for arrival in new:
+        _supersede(arrival, connection)
+    _INSERT_DELIVERIES.insert(connection, [arrival.delivery_row for arrival in new])
+    _INSERT_DISPATCHES.insert(connection, [row for arrival in new for row in arrival.dispatch_rows])
+    return [
+        _count_repeat(repeats[number], arrival.delivery, connection) if number in repeats else arrival.receipt
+        for number, arrival in enumerate(arrivals)
+    ]
 
 
-def _alone_with(slot: str, connection: Connection) -> None:
-    """Until the end of the transaction nobody else accepts for this slot; on SQLite nobody writes at all."""
+def _alone_with(slots: Sequence[str], connection: Connection) -> None:
+    """Until the end of the transaction nobody else accepts for these; on SQLite nobody writes at all."""
     if connection.dialect.name == "postgresql":
-        digest = hashlib.sha256(slot.encode("utf-8", "replace")).digest()
-        connection.execute(_LOCK, {"number": int.from_bytes(digest[:8], "big", signed=True)})
+        digests = [hashlib.sha256(slot.encode("utf-8", "replace")).digest() for slot in slots]
+        numbers = sorted(int.from_bytes(digest[:8], "big", signed=True) for digest in digests)
+        connection.execute(_LOCK, {"numbers": numbers})  # In one order for all: nobody waits in a ring.
 
 
-def _latest(slot: str, connection: Connection) -> _Latest | None:
-    found = _LATEST.run(connection, {"its_slot": slot})
-    return _Latest(*found[0]) if found else None
+def _latest_of(slots: Sequence[str], connection: Connection) -> dict[str, _Latest]:
+    found = _latest(len(slots)).run(connection, {f"slot_{number}": slot for number, slot in enumerate(slots)})
+    return {row[0]: _Latest(*row) for row in found}
 
 
-def _repeats(delivery: Delivery, latest: _Latest, window: timedelta) -> bool:
+def _as_latest(delivery: Delivery) -> _Latest:
+    return _Latest(delivery.slot, delivery.id, delivery.fingerprint, delivery.received_at)
+
+
+def _repeats(arrival: Arrival, latest: _Latest) -> bool:
+    delivery = arrival.delivery
     apart = abs(delivery.received_at - latest.received_at)  # Who came first need not have looked first.
-    return delivery.fingerprint == latest.fingerprint and apart <= window
+    return bool(arrival.window) and delivery.fingerprint == latest.fingerprint and apart <= arrival.window
 
 
 def _count_repeat(first: _Latest, delivery: Delivery, connection: Connection) -> Receipt:
-    connection.execute(_UPDATE_REPEATS, {"its_seq": first.seq, "last_repeat_at": delivery.received_at})
+    connection.execute(_UPDATE_REPEATS, {"its_id": first.id, "last_repeat_at": delivery.received_at})
     planned = connection.execute(_DISPATCHES_OF, {"its_id": first.id})
     return Receipt(first.id, True, first.received_at, tuple(map(dispatch_of, planned)))
 
 
-def _supersede(dispatch: Dispatch, delivery: Delivery, connection: Connection) -> None:
-    """End what this one may overtake: of its lane and slot, and waiting for a retry."""
-    which = {"its_repository": dispatch.repository, "its_lane": dispatch.lane, "its_slot": delivery.slot}
-    what = {"ended_at": delivery.received_at, "detail": superseded_by(delivery.id)}
-    connection.execute(_SUPERSEDE, which | what)
+def _supersede(arrival: Arrival, connection: Connection) -> None:
+    """End what it may overtake: of its lane and slot, and waiting for a retry."""
+    delivery = arrival.delivery
+    for dispatch in arrival.planned:
+        if dispatch.overtakes:
+            lane = {"its_repository": dispatch.repository, "its_lane": dispatch.lane}
+            what = {"ended_at": delivery.received_at, "detail": superseded_by(delivery.id)}
+            connection.execute(_SUPERSEDE, {**lane, "its_slot": delivery.slot, **what})
 
 
 def superseded_by(delivery_id: str) -> str:
@@ -91,18 +142,23 @@ def superseded_by(delivery_id: str) -> str:
     return f"delivery {delivery_id} came while this one waited for a retry, and went first"
 
 
-_LOCK = select(func.pg_advisory_xact_lock(bindparam("number")))
-_LATEST = Prepared(
-    select(deliveries.c.id, deliveries.c.seq, deliveries.c.fingerprint, deliveries.c.received_at)
-    .where(deliveries.c.slot == bindparam("its_slot"))
-    .order_by(deliveries.c.seq.desc())
-    .limit(1),
-    "its_slot",
-)
+_LOCK = select(func.pg_advisory_xact_lock(func.unnest(bindparam("numbers", type_=ARRAY(BigInteger)))))
+
+
+@cache
+def _latest(slots: int) -> Prepared:
+    """The latest delivery of each of so many slots, each found at the end of its part of the index."""
+    names = [f"slot_{number}" for number in range(slots)]
+    newest = [
+        select(func.max(deliveries.c.seq)).where(deliveries.c.slot == bindparam(name)).scalar_subquery()
+        for name in names
+    ]
+    told = (deliveries.c.slot, deliveries.c.id, deliveries.c.fingerprint, deliveries.c.received_at)
+    return Prepared(select(*told).where(deliveries.c.seq.in_(newest)), *names)
+
+
 _UPDATE_REPEATS = (
-    update(deliveries)
-    .where(deliveries.c.seq == bindparam("its_seq"))
-    .values(repeats=deliveries.c.repeats + 1)
+    update(deliveries).where(deliveries.c.id == bindparam("its_id")).values(repeats=deliveries.c.repeats + 1)
 )
 _DISPATCHES_OF = (
     select(dispatches).where(dispatches.c.delivery_id == bindparam("its_id")).order_by(dispatches.c.seq)
@@ -161,12 +217,12 @@ def _dispatch_row(dispatch: Dispatch) -> dict[str, Any]:
 
 
 # In the order of the table; what is not named has its default.
-_INSERT_DELIVERY = Prepared(
+_INSERT_DELIVERIES = Prepared(
     insert(deliveries).inline(),
     *("id", "source", "received_at", "address", "encoding", "body_sha256", "event", "fields"),
     *("slot", "fingerprint"),
 )
-_INSERT_DISPATCH = Prepared(
+_INSERT_DISPATCHES = Prepared(
     insert(dispatches).inline(),
     *("id", "delivery_id", "repository", "event_type", "client_payload", "key", "lane", "accepted_at"),
     *("state", "due_at", "fence", "attempts_begun", "attempts_used", "doubts", "possibly_duplicated"),

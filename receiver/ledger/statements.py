@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Dialect, Insert, Select, Update
 
 Convert = Callable[[Any], Any]
+# As a driver takes it: SQLite's in the order of the placeholders, PostgreSQL's by name.
+Row = Any
 
 
 class Prepared:
@@ -31,19 +34,39 @@ class Prepared:
         result = connection.execute(self._statement, values)
         return result.all() if result.returns_rows else ()
 
+    def row(self, dialect: Dialect, values: Mapping[str, Any]) -> Row:
+        """The values as ``insert`` takes them, converted by whoever calls and not by whoever writes."""
+        if dialect.name != "sqlite":
+            return values
+        return self._compiled(dialect).bound(values)
+
+    def insert(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """Insert them all by one statement, which is one step for the database."""
+        driver: object = connection.connection.dbapi_connection
+        if not rows:
+            return
+        if not isinstance(driver, sqlite3.Connection):
+            connection.execute(self._statement, rows)
+            return
+        one, values, placeholders = self._compiled(connection.dialect).sql.rpartition(" VALUES ")
+        all_of_them = ", ".join([placeholders] * len(rows))
+        driver.execute(f"{one}{values}{all_of_them}", [*chain.from_iterable(rows)])
+
     def _straight(
         self, driver: sqlite3.Connection, dialect: Dialect, values: Mapping[str, Any]
     ) -> Sequence[Sequence[Any]]:
-        compiled = self._sqlite = self._sqlite or _compile(self._statement, self._names, dialect)
-        given = {**compiled.constants, **values}
-        bound = [given[name] if convert is None else convert(given[name]) for name, convert in compiled.binds]
+        compiled = self._compiled(dialect)
         return [
             [
                 value if convert is None else convert(value)
                 for convert, value in zip(compiled.columns, row, strict=True)
             ]
-            for row in driver.execute(compiled.sql, bound)
+            for row in driver.execute(compiled.sql, compiled.bound(values))
         ]
+
+    def _compiled(self, dialect: Dialect) -> _Compiled:
+        compiled = self._sqlite = self._sqlite or _compile(self._statement, self._names, dialect)
+        return compiled
 
 
 class _Compiled(NamedTuple):
@@ -51,6 +74,11 @@ class _Compiled(NamedTuple):
     constants: Mapping[str, Any]
     binds: Sequence[tuple[str, Convert | None]]
     columns: Sequence[Convert | None]
+
+    def bound(self, values: Mapping[str, Any]) -> list[Any]:
+        """The values in the order of the placeholders, as the driver takes them."""
+        given = {**self.constants, **values} if self.constants else values
+        return [given[name] if convert is None else convert(given[name]) for name, convert in self.binds]
 
 
 def _compile(statement: Insert | Update | Select[Any], names: list[str], dialect: Dialect) -> _Compiled:

@@ -1,4 +1,4 @@
-"""How writes become transactions: on SQLite many in one, on PostgreSQL each its own."""
+"""How writes become transactions: what waits together is done and committed together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
@@ -20,7 +20,10 @@ from receiver.errors import LedgerError, LedgerSchemaError, ReceiverError
 from receiver.ledger.statements import straight
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 Work = Callable[[Connection], T]
+# Does one thing for many at once, and returns the result of each, in their order.
+Batch = Callable[[Sequence[Item], Connection], Sequence[T]]
 
 BUSY_SECONDS = 5.0  # How long SQLite waits for another process's lock; ours takes none for that long.
 IDLE_MILLISECONDS = 10_000  # In the middle of a transaction, which takes us some milliseconds.
@@ -39,6 +42,14 @@ class Writes(Protocol):
         """
         ...
 
+    def hand_in(self, batch: Batch[Item, T], item: Item) -> Pending[T]:
+        """Have ``batch`` done for ``item`` soon, together with whatever waits for the same; never waits.
+
+        Raises:
+            LedgerError: It is not taken.
+        """
+        ...
+
     def submit(self, work: Work[object]) -> None:
         """Run ``work`` soon, without waiting; it is dropped, and counted, where it cannot be.
 
@@ -51,12 +62,52 @@ class Writes(Protocol):
         ...
 
 
+class Pending(Generic[T]):
+    """What is handed in: whoever wants to know what came of it waits here."""
+
+    def __init__(self, batch: Batch[Any, T], item: Any) -> None:
+        self.batch = batch
+        self.item = item
+        self._result: Any = None
+        self._error: Exception | None = None
+        self._answered = threading.Lock()  # Held until then; a Future costs several times as much.
+        self._answered.acquire()
+
+    def wait(self) -> None:
+        """Wait until it is committed, or has failed."""
+        with self._answered:
+            pass
+
+    def result(self) -> T:
+        """Wait, then return what came of it or raise it."""
+        self.wait()
+        if self._error is not None:
+            raise self._error
+        result: T = self._result
+        return result
+
+    def succeed(self, result: T) -> None:
+        """Let whoever waits go on."""
+        self._result = result
+        self._answered.release()
+
+    def fail(self, error: Exception) -> None:
+        """Tell whoever waits."""
+        self._error = error
+        self._answered.release()
+
+
+def _one_by_one(works: Sequence[Work[T]], connection: Connection) -> list[T]:
+    return [work(connection) for work in works]
+
+
 class GroupCommit:
     """One thread that writes for all: what is queued goes into one transaction, synced once.
 
-    One that fails takes nothing of the others along: then nothing of the group is kept, and all of it is
-    done again with a savepoint for each.  So a function may run twice, but only one run of it is kept.
-    Nobody is answered before the commit; when that fails, nobody's work was kept and all are told so.
+    What waits for the same is done at once, in the order it came.  One that fails takes nothing of the
+    others along: then nothing of the group is kept, and all of it is done again with a savepoint for each.
+    So a function may run twice, but only one run of it is kept.  Nobody is answered before the commit; when
+    that fails, nobody's work was kept and all are told so.
     """
 
     def __init__(self, engine: Engine, *, group: int = GROUP, queue: int = QUEUE) -> None:
@@ -73,7 +124,12 @@ class GroupCommit:
 
     def run(self, work: Work[T]) -> T:
         """Return what ``work`` returned once its group is committed, or raise what it raised."""
-        job = _Job(work)
+        batch: Batch[Work[T], T] = _one_by_one
+        return self.hand_in(batch, work).result()
+
+    def hand_in(self, batch: Batch[Item, T], item: Item) -> Pending[T]:
+        """Add it to the next group."""
+        job = Pending(batch, item)
         with self._changed:
             if self._closing:
                 raise LedgerError("the ledger is closed")
@@ -81,8 +137,7 @@ class GroupCommit:
                 raise LedgerError(f"the ledger is {self._queue} writes behind, want fewer: try again shortly")
             self._jobs.append(job)
             self._changed.notify()
-        result: T = job.wait()
-        return result
+        return job
 
     def submit(self, work: Work[object]) -> None:
         """Add ``work`` to the next group; what is in it already stays there once."""
@@ -94,12 +149,16 @@ class GroupCommit:
             self._changed.notify()
 
     def close(self) -> None:
+        """Commit what is queued, then end the thread and let go of the database."""
+        self.finish()
+        self._engine.dispose()
+
+    def finish(self) -> None:
         """Commit what is queued, then end the thread."""
         with self._changed:
             self._closing = True
             self._changed.notify()
         self._thread.join()
-        self._engine.dispose()
 
     def _write(self) -> None:
         while jobs := self._next_group():
@@ -110,7 +169,7 @@ class GroupCommit:
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._background or self._closing)
             jobs = [self._jobs.popleft() for _ in range(min(self._group, len(self._jobs)))]
-            jobs += [_Job(work) for work in self._background]
+            jobs += [Pending(_one_by_one, work) for work in self._background]
             self._background.clear()
             return jobs
 
@@ -123,32 +182,45 @@ class GroupCommit:
         for job, give in zip(jobs, answers, strict=True):
             give(job)
 
-    def _together(self, jobs: Sequence[_Job]) -> list[Answer] | None:
-        """Run them without savepoints, which cost as much as the rows; where one fails, keep none of it."""
+    def _together(self, jobs: Sequence[_Job]) -> list[_Answer] | None:
+        """Do them without savepoints, which cost as much as the rows; where one fails, keep none of it."""
+        alike: dict[Batch[Any, Any], list[_Job]] = {}
+        for job in jobs:
+            alike.setdefault(job.batch, []).append(job)
         with self._engine.begin() as connection:
             try:
-                return [_succeeded_with(job.work(connection)) for job in jobs]
+                results: dict[_Job, Any] = {}
+                for batch, those in alike.items():
+                    done = batch([job.item for job in those], connection)
+                    results.update(zip(those, done, strict=True))
             except Exception:  # noqa: BLE001 - it comes again, and is then told to whom it belongs
                 connection.rollback()
+            else:
+                return [_succeeded_with(results[job]) for job in jobs]
         return None
 
-    def _apart(self, jobs: Sequence[_Job]) -> list[Answer]:
-        """Run each in a savepoint of its own."""
+    def _apart(self, jobs: Sequence[_Job]) -> list[_Answer]:
+        """Do each in a savepoint of its own."""
         with self._engine.begin() as connection:
-            return [job.attempt(connection) for job in jobs]
+            return [_attempt(job, connection) for job in jobs]
 
 
 class OwnTransaction:
-    """Each function in a transaction of its own, on a connection from the pool."""
+    """Each function in a transaction of its own, on a connection from the pool; batches still in groups."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._group = GroupCommit(engine)
         self._background = GroupCommit(engine)
 
     def run(self, work: Work[T]) -> T:
         """Return what ``work`` returned once it is committed, or raise what it raised."""
         with ledger_errors(), self._engine.begin() as connection:
             return work(connection)
+
+    def hand_in(self, batch: Batch[Item, T], item: Item) -> Pending[T]:
+        """Add it to the next group: a trip to the server then serves many."""
+        return self._group.hand_in(batch, item)
 
     def submit(self, work: Work[object]) -> None:
         """Leave ``work`` to a thread of our own: the caller never waits for the network."""
@@ -160,14 +232,20 @@ class OwnTransaction:
         return self._background.dropped
 
     def close(self) -> None:
-        """Finish what was submitted."""
-        self._background.close()  # And the engine with it.
+        """Finish what was handed in and what was submitted."""
+        self._group.finish()
+        self._background.finish()
+        self._engine.dispose()
 
 
 class NoWrites:
     """Refuses: the ledger was opened to be looked at."""
 
     def run(self, work: Work[T]) -> T:  # noqa: ARG002 - the Protocol's signature
+        """Refuse."""
+        raise LedgerError("the ledger was opened to read only")
+
+    def hand_in(self, batch: Batch[Item, T], item: Item) -> Pending[T]:  # noqa: ARG002 - as above
         """Refuse."""
         raise LedgerError("the ledger was opened to read only")
 
@@ -178,56 +256,30 @@ class NoWrites:
         """Nothing is open."""
 
 
-class _Job:
-    """A function to run, and where its caller waits."""
-
-    def __init__(self, work: Work[Any]) -> None:
-        self.work = work
-        self._result: Any = None
-        self._error: Exception | None = None
-        self._answered = threading.Lock()  # Held until then; a Future costs several times as much.
-        self._answered.acquire()
-
-    def wait(self) -> Any:
-        """Return the answer once there is one, or raise it."""
-        with self._answered:
-            if self._error is not None:
-                raise self._error
-            return self._result
-
-    def succeed(self, result: Any) -> None:
-        """Let its caller go on."""
-        self._result = result
-        self._answered.release()
-
-    def fail(self, error: Exception) -> None:
-        """Tell its caller."""
-        self._error = error
-        self._answered.release()
-
-    def attempt(self, connection: Connection) -> Answer:
-        """Run inside a savepoint; the answer is given only after the commit."""
-        straight(connection, "SAVEPOINT work")
-        try:
-            with ledger_errors():
-                result = self.work(connection)
-        except Exception as error:
-            if not _in_transaction(connection):
-                raise  # The database gave up the whole transaction: what the others wrote is gone too.
-            straight(connection, "ROLLBACK TO SAVEPOINT work")
-            return _failed_with(error)
-        straight(connection, "RELEASE SAVEPOINT work")
-        return _succeeded_with(result)
+_Job = Pending[Any]
+_Answer = Callable[[_Job], None]
 
 
-Answer = Callable[[_Job], None]
+def _attempt(job: _Job, connection: Connection) -> _Answer:
+    """Do it inside a savepoint; the answer is given only after the commit."""
+    straight(connection, "SAVEPOINT work")
+    try:
+        with ledger_errors():
+            (result,) = job.batch([job.item], connection)
+    except Exception as error:
+        if not _in_transaction(connection):
+            raise  # The database gave up the whole transaction: what the others wrote is gone too.
+        straight(connection, "ROLLBACK TO SAVEPOINT work")
+        return _failed_with(error)
+    straight(connection, "RELEASE SAVEPOINT work")
+    return _succeeded_with(result)
 
 
-def _succeeded_with(result: Any) -> Answer:
+def _succeeded_with(result: Any) -> _Answer:
     return lambda job: job.succeed(result)
 
 
-def _failed_with(error: Exception) -> Answer:
+def _failed_with(error: Exception) -> _Answer:
     return lambda job: job.fail(error)
 
 

@@ -42,7 +42,8 @@ def die_inside_a_transaction(ledger: Ledger) -> None:
     say("first")
 
     def work(connection: Connection) -> None:
-        accepts.accept(delivery("second"), [dispatch("second")], accepts.DUPLICATE_WINDOW, connection)
+        second = delivery("second"), [dispatch("second")], accepts.DUPLICATE_WINDOW
+        accepts.accept([accepts.Arrival.of(*second, connection.dialect)], connection)
         os.kill(os.getpid(), signal.SIGKILL)
 
     ledger._writes.run(work)

@@ -295,6 +295,32 @@ def test_a_hundred_at_once_are_one_delivery(database_url: str) -> None:
     assert (kept.repeats, len(kept.dispatches)) == (99, 1)
 
 
+def test_what_is_accepted_together_is_told_apart(database_url: str) -> None:
+    """
+    Of one group that goes A, A, B, A in one slot the second is a repeat of the first, and no other is.
+    """
+    with Ledger.open(database_url) as ledger, ledger._reads.connect() as connection:
+        arrivals = [
+            accepts.Arrival.of(
+                delivery(f"d{number}", fingerprint=told, slot="production"),
+                [dispatch(f"d{number}")],
+                WINDOW,
+                connection.dialect,
+            )
+            for number, told in enumerate("AABA", 1)
+        ]
+        receipts = ledger._writes.hand_in(
+            lambda groups, on: [accepts.accept(groups[0], on)], arrivals
+        ).result()
+
+        kept = {one.id: (one.repeats, len(one.dispatches)) for one in ledger.deliveries()}
+    assert [(one.delivery_id, one.duplicate) for one in receipts] == [
+        *(("d1", False), ("d1", True), ("d3", False), ("d4", False))
+    ]
+    assert [one.id for receipt in receipts for one in receipt.dispatches] == ["d1-1", "d1-1", "d3-1", "d4-1"]
+    assert kept == {"d1": (1, 1), "d3": (0, 1), "d4": (0, 1)}
+
+
 def test_a_receiver_waits_for_another_that_accepts_for_the_slot(new_postgresql: Callable[[], str]) -> None:
     """
     Two receivers cannot both find that they are first: the second waits for the first to commit.
@@ -304,7 +330,8 @@ def test_a_receiver_waits_for_another_that_accepts_for_the_slot(new_postgresql: 
     with Ledger.open(url) as ledger, ThreadPoolExecutor(1) as pool:
         with other.begin() as connection:
             told = delivery("d1", fingerprint="A", slot="production")
-            accepts.accept(told, [dispatch("d1")], WINDOW, connection)
+            arrival = accepts.Arrival.of(told, [dispatch("d1")], WINDOW, connection.dialect)
+            accepts.accept([arrival], connection)
             ours = pool.submit(tell, ledger, "d2")
             until_blocked(other)
         assert ours.result(10).duplicate

@@ -86,3 +86,16 @@ def test_a_parameter_that_is_missing_is_an_error(connection: Connection) -> None
     """
     with pytest.raises((KeyError, IntegrityError)):
         KEEP.run(connection, {"at": START, "source": "wandb", "address": None, "status": 401})
+
+
+def test_many_rows_are_inserted_by_one_statement(connection: Connection) -> None:
+    """
+    Their types convert as those of one row do; none are no statement at all.
+    """
+    reasons = ["one", "two", "three"]
+    values = {"at": START, "source": "wandb", "address": "a\0b", "status": 401}
+    KEEP.insert(connection, [])
+    KEEP.insert(connection, [KEEP.row(connection.dialect, values | {"reason": one}) for one in reasons])
+
+    kept = connection.execute(select(rejections.c.reason, rejections.c.at, rejections.c.address)).all()
+    assert kept == [(one, START, "a\ufffdb") for one in reasons]

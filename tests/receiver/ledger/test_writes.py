@@ -6,7 +6,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -225,6 +225,44 @@ def test_a_group_in_which_none_fails_needs_no_savepoint(group: GroupCommit, engi
 
     assert "COMMIT" in said
     assert [statement for statement in said if "SAVEPOINT" in statement] == []
+
+
+def note_all(numbers: Sequence[int], connection: Connection) -> list[int]:
+    """Write all numbers at once, and tell each how many they were."""
+    connection.execute(insert(notes), [{"number": number, "text": "many"} for number in numbers])
+    return [len(numbers)] * len(numbers)
+
+
+def test_what_waits_for_the_same_is_done_at_once(
+    group: GroupCommit, pool: ThreadPoolExecutor, reads: Engine
+) -> None:
+    """
+    Ten that hand the same in cost one call, beside others that are done one by one.
+    """
+    with held(group, pool):
+        handed_in = [group.hand_in(note_all, number) for number in range(10)]
+        alone = pool.submit(group.run, note(99))
+        until_queued(group, 11)
+
+    assert [one.result() for one in handed_in] == [10] * 10
+    assert alone.result() == 99
+    assert kept(reads) == {*range(10), 99}
+
+
+def test_one_of_a_batch_that_fails_takes_no_other_along(
+    group: GroupCommit, pool: ThreadPoolExecutor, reads: Engine
+) -> None:
+    """
+    Then each is done by itself: the one that is there already fails, and the others are kept.
+    """
+    group.run(note(7))
+    with held(group, pool):
+        handed_in = [group.hand_in(note_all, number) for number in (6, 7, 8)]
+
+    assert [handed_in[0].result(), handed_in[2].result()] == [1, 1]
+    with pytest.raises(LedgerError, match="UNIQUE"):
+        handed_in[1].result()
+    assert kept(reads) == {6, 7, 8}
 
 
 def test_a_broken_rule_of_the_database_is_its_callers_alone(
