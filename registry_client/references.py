@@ -76,12 +76,22 @@ def pinned(entry: ManifestEntry) -> bool:
     return bool(entry.digest) and entry.digest != entry.reference
 
 
+def shown(entry: ManifestEntry) -> str:
+    """Its URL for a message: without what may sign somebody in."""
+    url = entry.reference or ""
+    if kind(entry) in {"s3", "gs", IN_ARTIFACT}:
+        return url
+    scheme, slashes, rest = re.split(r"[?#]", url, maxsplit=1)[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+
+
 def check_none(version: ArtifactVersion, references: Sequence[ManifestEntry]) -> None:
     """Check that nothing lies elsewhere, or raise ReferenceEntriesError with the list."""
     if references:
         raise ReferenceEntriesError(
             f"{version.name} points at {len(references)} file(s) that it does not hold:"
-            + _list([f"{each.path}: {each.reference}" for each in references])
+            + _list([f"{each.path}: {shown(each)}" for each in references])
             + "\nreferences: list leaves them out and writes them to a file, references: fetch fetches them"
         )
 
