@@ -34,6 +34,7 @@ class Answer(Protocol):
         total: The number of bytes in the whole file, if that was told.
         status: 206 for a part, 200 for the whole file, 416 for past its end.
         encoding: How they are said to be compressed, if they are.
+        etag: What the server calls this content, quotes and all.
     """
 
     offset: int
@@ -42,6 +43,7 @@ class Answer(Protocol):
     total: int | None
     status: int
     encoding: str | None
+    etag: str | None
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes; a TransientError when the connection ends before they do."""

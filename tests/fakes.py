@@ -45,6 +45,7 @@ class FakeAnswer:
     total: int | None = None
     status: int = 200
     encoding: str | None = None
+    etag: str | None = None
     fault: Exception | None = None
     aborted: bool = False
 
