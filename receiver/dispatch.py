@@ -84,6 +84,9 @@ class OutcomeKind(Enum):
     THROTTLED = "throttled"  # GitHub asked us to wait: does not count as an attempt.
     AMBIGUOUS = "ambiguous"  # It may have arrived: look for its run before sending again.
     REFUSED = "refused"  # It can never succeed as it is.
+    POSTPONED = "postponed"  # Not tried: who has to be asked first does not answer.  Does not count.
+    OUTDATED = "outdated"  # What it was for no longer holds: not sent, and nobody need act.
+    UNWANTED = "unwanted"  # By what W&B says, its route does not want it: not sent either.
 
 
 @dataclass(frozen=True)

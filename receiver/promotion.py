@@ -1,0 +1,108 @@
+"""The story of a question: does W&B say now what the event said then?  What was promoted is what is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Any
+
+from receiver.dispatch import Outcome, OutcomeKind
+from receiver.routing.question import NoLongerHoldsError, NotTakenError, Question
+from receiver.routing.template import TemplateError
+from registry_client.errors import (
+    AccessDeniedError,
+    AliasMovedError,
+    ArtifactDeletedError,
+    ArtifactNotCommittedError,
+    ArtifactNotFoundError,
+    ConfigurationError,
+    InvalidReferenceError,
+    RegistryError,
+)
+from registry_client.reference import CollectionPath, parse_reference
+from registry_client.resolve import Registry, resolve
+from registry_client.version import ArtifactVersion
+
+_FRESH = timedelta(seconds=2)  # Several dispatches of one event ask the same within moments.
+_KEPT = 64
+
+# What an error means for the dispatch; the first that fits.
+_MEANING: tuple[tuple[tuple[type[Exception], ...], OutcomeKind, str, str], ...] = (
+    (
+        (AliasMovedError, ArtifactDeletedError, NoLongerHoldsError),
+        OutcomeKind.OUTDATED,
+        "outdated",
+        "not sent",
+    ),
+    ((NotTakenError,), OutcomeKind.UNWANTED, "unwanted", "not sent"),
+    (
+        (ArtifactNotFoundError, InvalidReferenceError, TemplateError),
+        OutcomeKind.REFUSED,
+        "not-in-wandb",
+        "not sent",
+    ),
+    ((ArtifactNotCommittedError,), OutcomeKind.POSTPONED, "not-committed", "not sent yet"),
+    ((AccessDeniedError, ConfigurationError), OutcomeKind.POSTPONED, "wandb-denied", "W&B cannot be asked"),
+    ((RegistryError,), OutcomeKind.POSTPONED, "wandb-unreachable", "W&B cannot be asked"),
+)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """W&B agrees: what is to be sent, and the version as W&B has it now."""
+
+    message: dict[str, Any]
+    version: ArtifactVersion
+
+
+class Promotions:
+    """Asks W&B; an answer holds for two seconds, for the other dispatches of the same event."""
+
+    def __init__(self, registry: Registry, *, now: Callable[[], datetime]) -> None:
+        self._registry = registry
+        self._now = now
+        self._lock = Lock()
+        self._answers: dict[tuple[str | None, ...], tuple[datetime, ArtifactVersion]] = {}
+
+    def settle(self, question: Question) -> Settled | Outcome:
+        """What is to be sent, or what comes of it instead: nothing unverified is ever sent."""
+        try:
+            version = self._version(question)
+            return Settled(question.settle(version, self._now()), version)
+        except (RegistryError, NoLongerHoldsError, NotTakenError, TemplateError) as error:
+            return _outcome(error)
+
+    def _version(self, question: Question) -> ArtifactVersion:
+        now = self._now()
+        key = (question.reference, question.collection, question.alias)
+        with self._lock:
+            self._answers = {
+                each: found for each, found in self._answers.items() if abs(now - found[0]) < _FRESH
+            }
+            if key in self._answers:
+                return self._answers[key][1]
+        version = self._ask(question)
+        with self._lock:
+            if len(self._answers) < _KEPT:
+                self._answers[key] = (now, version)
+        return version
+
+    def _ask(self, question: Question) -> ArtifactVersion:
+        place = None
+        if question.collection is not None and not question.gone:
+            place = CollectionPath(*question.collection.split("/"))
+        return resolve(
+            parse_reference(question.reference),
+            self._registry,
+            collection=place,
+            expect_alias=question.alias,
+        )
+
+
+def _outcome(error: Exception) -> Outcome:
+    for kinds, outcome, reason, what in _MEANING:
+        if isinstance(error, kinds):
+            return Outcome(outcome, reason, f"{what}: {error}")
+    raise error
