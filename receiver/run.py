@@ -1,0 +1,144 @@
+"""The run that a dispatch started: what is known of it, and when to look again.  Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from receiver.dispatch import DispatchKind
+
+COMPLETED = "completed"
+NOT_SEEN = "not-seen"  # Our word, where GitHub has none: no run showed the key in time.
+_KEY = re.compile(r"(?<![0-9a-f])[0-9a-f]{20}(?![0-9a-f])")
+# Waits between looks until it is seen, and from then until it ends; the last one goes on.
+_UNTIL_SEEN = tuple(timedelta(seconds=seconds) for seconds in (3, 5, 8, 12, 20, 30))
+_UNTIL_ENDED = tuple(timedelta(seconds=seconds) for seconds in (10, 20, 30, 60, 120, 300))
+_AFTER_NOT_SEEN = timedelta(minutes=10)
+_NOT_SEEN_FOR = timedelta(hours=2)  # GitHub may be late; a workflow that is not there never comes.
+_LONGEST = timedelta(days=3)
+
+NO_RUN = (
+    "GitHub took it, but no run shows its key: is there a workflow for this event on the default branch, "
+    "is it enabled, and does its `run-name:` hold the key? README has the line"
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A workflow run as GitHub tells of it.
+
+    Attributes:
+        status: GitHub's: ``queued``, ``in_progress``, ``completed``, …
+        conclusion: Of a completed one: ``success``, ``failure``, ``cancelled``, …
+        title: Its ``run-name``.
+    """
+
+    id: int
+    url: str
+    status: str
+    conclusion: str | None
+    title: str
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Run:
+        """Read GitHub's object; a KeyError, TypeError or ValueError when it is none."""
+        conclusion = data.get("conclusion")
+        return cls(
+            id=int(data["id"]),
+            url=str(data["html_url"]),
+            status=str(data["status"]),
+            conclusion=None if conclusion is None else str(conclusion),
+            title=str(data.get("display_title") or ""),
+        )
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.status == COMPLETED
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """All in its title that could be a dispatch's key."""
+        return frozenset(_KEY.findall(self.title))
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A dispatch that was sent, and whose run is looked for or waited for.
+
+    Attributes:
+        within: How soon the run should be seen.
+        run: What is known of it.
+        looks: How often it was looked for since the last change.
+    """
+
+    dispatch_id: str
+    repository: str
+    kind: DispatchKind
+    key: str
+    sent_at: datetime
+    within: timedelta
+    run: Run | None
+    status: str | None
+    looks: int
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look came to: what is known now, and when to look again; None is never."""
+
+    run: Run | None
+    status: str | None
+    looks: int
+    next_at: datetime | None
+
+    def news(self, watch: Watch) -> bool:
+        """Whether anything is to be told: it ended, or is missing."""
+        return self.status != watch.status and self.status in {COMPLETED, NOT_SEEN}
+
+
+def find(watch: Watch, runs: Iterable[Run]) -> Run | None:
+    """The watch's own run among them."""
+    for run in runs:
+        if (watch.run is not None and run.id == watch.run.id) or watch.key in run.keys:
+            return run
+    return None
+
+
+def looked(watch: Watch, run: Run | None, now: datetime) -> Look:
+    """What follows from a look that found this."""
+    if run is not None:
+        return _seen(watch, run, now)
+    if watch.run is not None:  # Not on the page any more, or deleted: go on from what is known.
+        return Look(watch.run, watch.status, watch.looks + 1, _later(_UNTIL_ENDED, watch, now))
+    missing = watch.status == NOT_SEEN or now >= watch.sent_at + watch.within
+    if not missing:
+        next_at = min(_later(_UNTIL_SEEN, watch, now) or now, watch.sent_at + watch.within)
+        return Look(None, watch.status, watch.looks + 1, max(next_at, now))
+    more = now < watch.sent_at + watch.within + _NOT_SEEN_FOR
+    return Look(None, NOT_SEEN, watch.looks + 1, now + _AFTER_NOT_SEEN if more else None)
+
+
+def unlooked(watch: Watch, now: datetime, wait: timedelta | None) -> datetime | None:
+    """When to try again after a look that could not be taken."""
+    later = _later(_UNTIL_ENDED, watch, now)
+    return later if later is None or wait is None else max(later, now + wait)
+
+
+def _seen(watch: Watch, run: Run, now: datetime) -> Look:
+    if run.ended:
+        return Look(run, COMPLETED, 0, None)
+    looks = watch.looks + 1 if watch.run is not None and run.status == watch.status else 0
+    return Look(run, run.status, looks, _later(_UNTIL_ENDED, watch, now, looks))
+
+
+def _later(
+    waits: tuple[timedelta, ...], watch: Watch, now: datetime, looks: int | None = None
+) -> datetime | None:
+    if now > watch.sent_at + _LONGEST:
+        return None
+    number = watch.looks if looks is None else looks
+    return now + waits[min(number, len(waits) - 1)]
