@@ -31,6 +31,7 @@ pid {folder}/nginx.pid;
 error_log {folder}/error.log warn;
 events {{ worker_connections 1024; }}
 http {{
+  log_format brief '$msec $request_time $uri';
   access_log off;
   sendfile on;
   tcp_nopush on;
@@ -47,6 +48,7 @@ http {{
   server {{  # The file store.
     listen 127.0.0.1:{files_port} ssl backlog=1024;
     root {folder}/store;
+    access_log {folder}/access.log brief;
     location / {{
       secure_link $arg_signature,$arg_expires;
       secure_link_md5 "$secure_link_expires$uri {secret}";
