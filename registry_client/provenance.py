@@ -13,7 +13,6 @@ from registry_client.references import IN_ARTIFACT, kind, shown
 from registry_client.trigger import Trigger
 from registry_client.version import ArtifactVersion
 
-
 _LABELS = "io.github.wandb-handoff"
 
 
@@ -116,11 +115,10 @@ def _promotion(trigger: Trigger) -> dict[str, Any]:
 
 def _files(version: ArtifactVersion, manifest: Manifest, listed: Sequence[ManifestEntry]) -> dict[str, Any]:
     """How many there are, and of those that the version only points at, what proved them."""
-    there = len(manifest.entries)
     return {
-        "count": there,
+        "count": len(manifest.entries),
         "bytes": manifest.total_size,
-        "all": there + len(listed) >= version.file_count,
+        "of": version.file_count,
         "from_other_versions": [
             {"path": entry.path, "url": entry.reference, "digest": entry.digest}
             for entry in manifest.references
