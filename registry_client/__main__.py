@@ -4,40 +4,68 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timezone
 from itertools import count
 from pathlib import Path
 from typing import Any, TextIO
 
 from registry_client import __version__, credentials
 from registry_client.api import WandbApi
+from registry_client.cache import Cache
+from registry_client.credentials import ApiKey
 from registry_client.download import Download, download
 from registry_client.errors import ConfigurationError, RegistryError
-from registry_client.inputs import ALIAS_OF_EVENT, Inputs, with_inputs
-from registry_client.outputs import directory_name, outputs
+from registry_client.expect import check_digest
+from registry_client.inputs import ALIAS_OF_EVENT, Inputs, cache_place, with_inputs
+from registry_client.manifest import ManifestEntry
+from registry_client.outputs import Downloaded, directory_name, outputs
+from registry_client.papers import write_papers
 from registry_client.progress import Lines
+from registry_client.provenance import labels, provenance
 from registry_client.reference import parse_reference
 from registry_client.resolve import resolve
+from registry_client.signals import unwinding
 from registry_client.summary import summary
 from registry_client.trigger import Trigger, artifact_from_event
 from registry_client.version import ArtifactVersion
+from registry_client.wire import Credential
 from registry_client.workflow import MOST_OF_OUTPUTS, Workflow, output_size
 
 _WHAT_TO_DO = {
-    "access-denied": "Check the secret behind `api-key:`, and that its user may read the artifact.",
+    "access-denied": (
+        "Check the secret behind `api-key:`, or the identity federation for `auth: oidc`, "
+        "and that its user may read the artifact."
+    ),
     "alias-moved": "The alias was moved since: the run for its new version is the one to keep.",
     "not-found": "Check the name, and that the user behind `api-key:` may see its project or registry.",
     "not-committed": "Run this job again when the upload has ended.",
     "fetch-failed": "Run this job again; if it fails the same way, look at W&B's status page.",
-    "verification-failed": "The file store holds other bytes than were logged: log it anew, or ask W&B.",
+    "verification-failed": "If the file store holds other bytes than were logged, log it anew, or ask W&B.",
     "bad-manifest": "Nothing of it was downloaded: log the artifact anew, or ask W&B.",
-    "target": "Give another `path:`, or make room.",
+    "reference-entries": "The input `references:` says what to do about files outside W&B.",
+    "target": "Give another `path:`, or `replace: true` if what lies there may go.",
+    "disk-full": "Make room, give a `path:` on another disk, or leave files out with `exclude:`.",
+    "too-large": "Raise `max-size:`, or leave files out with `exclude:`.",
 }
 
 
-def main(environ: Mapping[str, str], stdout: TextIO, arguments: Sequence[str] = ()) -> int:
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def main(
+    environ: Mapping[str, str],
+    stdout: TextIO,
+    arguments: Sequence[str] = (),
+    *,
+    now: Callable[[], datetime] = _now,
+) -> int:
     """Run one step; the exit code is the error's, and one annotation says what to do about it."""
     if "--version" in arguments:
         stdout.write(f"handoff {__version__}\n")
@@ -45,30 +73,39 @@ def main(environ: Mapping[str, str], stdout: TextIO, arguments: Sequence[str] = 
     workflow = Workflow(environ, stdout)
     if key := environ.get("HANDOFF_INPUT_API_KEY", "").strip():
         workflow.mask(key)  # Before anything else is printed.
-    try:
-        run(with_inputs(environ), workflow)
-    except RegistryError as error:
-        hint = _WHAT_TO_DO.get(error.reason)
-        workflow.error(f"Handoff: {error.reason}", f"{error}\n{hint}" if hint else str(error))
-        workflow.set_outputs({"reason": error.reason})
-        return error.exit_code
-    except Exception as error:  # noqa: BLE001 - whatever it is, the annotation should say so
-        workflow.log(traceback.format_exc())
-        workflow.error("Handoff: internal error", f"{type(error).__name__}: {error}\nPlease report this.")
-        workflow.set_outputs({"reason": "internal-error"})
-        return 1
+    with unwinding(signal.SIGINT, signal.SIGTERM):
+        try:
+            run(with_inputs(environ), workflow, now)
+        except RegistryError as error:
+            hint = _WHAT_TO_DO.get(error.reason)
+            told = f"{error}\n{hint}" if hint else str(error)
+            return _failed(workflow, error.reason, told, error.exit_code)
+        except SystemExit as stopped:
+            told = "the step was ended from outside; what had arrived is kept for the next try"
+            return _failed(workflow, "cancelled", told, int(stopped.code or 0))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the annotation should say so
+            workflow.log(traceback.format_exc())
+            told = f"{type(error).__name__}: {error}\nPlease report this."
+            return _failed(workflow, "internal-error", told, 1)
     return 0
 
 
-def run(environ: Mapping[str, str], workflow: Workflow) -> None:
-    """The story of one step: event → version → directory → outputs and summary."""
+def _failed(workflow: Workflow, reason: str, told: str, exit_code: int) -> int:
+    workflow.error(f"Handoff: {reason}", told)
+    with suppress(OSError):  # The annotation has said it.
+        workflow.set_outputs({"reason": reason})
+    return exit_code
+
+
+def run(environ: Mapping[str, str], workflow: Workflow, now: Callable[[], datetime] = _now) -> None:
+    """The story of one step: event → version → directory → papers, outputs and summary."""
     inputs = Inputs.from_env(environ)
     trigger = _trigger(inputs, environ)
     base_url = credentials.base_url(environ)
-    key = credentials.api_key(environ, base_url)
-    if key is not None:
-        workflow.mask(key.value)
-    with WandbApi(base_url, key) as registry:
+    credential = credentials.sign_in(environ, base_url, auth=inputs.auth, audience=inputs.audience or None)
+    if credential is not None:
+        _mask(credential, workflow)
+    with WandbApi(base_url, credential) as registry:
         version = resolve(
             trigger.reference,
             registry,
@@ -76,8 +113,18 @@ def run(environ: Mapping[str, str], workflow: Workflow) -> None:
             expect_alias=_expected_alias(inputs, trigger),
         )
         workflow.log(f"{trigger.reference} is {version.name}, digest {version.digest}")
+        check_digest(version, inputs.expect_digest)
         done = None if inputs.resolve_only else _download(version, registry, inputs, environ, workflow)
-    _report(version, trigger, done, inputs, workflow)
+    known = _known(version, trigger, done, now())
+    told = None if done is None else _downloaded(done, known)
+    _report(version, trigger, labels(known), told, inputs, workflow)
+
+
+def _mask(credential: Credential, workflow: Workflow) -> None:
+    """Whatever signs us in is a secret in every form that a log could show."""
+    if isinstance(credential, ApiKey):
+        workflow.mask(credential.value)
+    workflow.mask(credential.authorization().partition(" ")[2])
 
 
 def _trigger(inputs: Inputs, environ: Mapping[str, str]) -> Trigger:
@@ -115,14 +162,36 @@ def _download(
     environ: Mapping[str, str],
     workflow: Workflow,
 ) -> Download:
-    into = _directory(version, inputs, environ)
-    progress = Lines(workflow.log_stream())
-    return download(version, into, registry, concurrency=inputs.concurrency, progress=progress)
+    cache = _cache(inputs, environ)
+    done = download(
+        version,
+        _directory(version, inputs, environ),
+        registry,
+        include=inputs.include,
+        exclude=inputs.exclude,
+        references=inputs.references,
+        cache=cache,
+        max_size=inputs.max_size,
+        replace=inputs.replace,
+        concurrency=inputs.concurrency,
+        progress=Lines(workflow.log_stream()),
+    )
+    if cache is not None:
+        cache.trim()
+    return done
+
+
+def _cache(inputs: Inputs, environ: Mapping[str, str]) -> Cache | None:
+    place = cache_place(inputs.cache_dir, environ)
+    if place is None:
+        return None
+    directory, limit = place
+    return Cache(_in_workspace(directory, environ), limit=inputs.cache_size or limit)
 
 
 def _directory(version: ArtifactVersion, inputs: Inputs, environ: Mapping[str, str]) -> Path:
     if inputs.path:
-        return Path(environ.get("GITHUB_WORKSPACE", ""), Path(inputs.path).expanduser()).absolute()
+        return _in_workspace(Path(inputs.path), environ)
     temporary = environ.get("RUNNER_TEMP")
     if not temporary:
         raise ConfigurationError("RUNNER_TEMP is not set, as it is on a runner: give the input `path:`")
@@ -131,18 +200,53 @@ def _directory(version: ArtifactVersion, inputs: Inputs, environ: Mapping[str, s
     return first if not first.exists() else next(each for each in others if not each.exists())
 
 
-def _report(
-    version: ArtifactVersion, trigger: Trigger, done: Download | None, inputs: Inputs, workflow: Workflow
+def _known(
+    version: ArtifactVersion, trigger: Trigger, done: Download | None, at: datetime
+) -> Mapping[str, Any]:
+    tool = f"wandb-handoff/{__version__}"
+    if done is None:
+        return provenance(version, None, verified_at=None, tool=tool, trigger=trigger)
+    there = replace(done.manifest, entries=_files(done))
+    return provenance(version, there, verified_at=at, tool=tool, trigger=trigger, listed=done.references)
+
+
+def _downloaded(done: Download, known: Mapping[str, Any]) -> Downloaded:
+    papers = write_papers(done, known)
+    return Downloaded(
+        path=str(done.directory),
+        files=_files(done),
+        left_out=len(done.references),
+        provenance=str(papers.provenance),
+        references=str(papers.references or ""),
+        fetched=done.fetched,
+        reused=done.reused,
+    )
+
+
+def _files(done: Download) -> tuple[ManifestEntry, ...]:
+    left_out = {entry.path for entry in done.references}
+    return tuple(entry for entry in done.manifest.entries if entry.path not in left_out)
+
+
+def _in_workspace(path: Path, environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("GITHUB_WORKSPACE", ""), path.expanduser()).absolute()
+
+
+def _report(  # noqa: PLR0913, PLR0917 - what there is to report
+    version: ArtifactVersion,
+    trigger: Trigger,
+    labelled: Mapping[str, str],
+    done: Downloaded | None,
+    inputs: Inputs,
+    workflow: Workflow,
 ) -> None:
-    path = "" if done is None else str(done.directory)
-    found = dict(outputs(version, path=path))
+    found = dict(outputs(version, labelled, done))
     if output_size(found["metadata"]) > MOST_OF_OUTPUTS // 2:
         workflow.warning("Handoff", "the metadata is too large for an output of GitHub's; it was left empty")
         found["metadata"] = ""
     workflow.set_outputs(found)
     if inputs.summary:
-        files = None if done is None else done.manifest.files
-        workflow.summarize(summary(version, trigger, path=path, files=files))
+        workflow.summarize(summary(version, trigger, done))
 
 
 if __name__ == "__main__":

@@ -6,19 +6,51 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from registry_client.manifest import ManifestEntry
 from registry_client.version import ArtifactVersion
 
-_LABELS = "io.github.wandb-handoff"
 _LONGEST_TAG = 128
 _DIGEST_SHOWN = 12
 
 
-def outputs(version: ArtifactVersion, *, path: str) -> Mapping[str, str]:
-    """The outputs of action.yml, each a string; ``path`` is empty when nothing was downloaded."""
+@dataclass(frozen=True)
+class Downloaded:
+    """What a step has done beyond resolving.
+
+    Attributes:
+        provenance: Where that file is.
+        references: Where that file is; empty if no file was left out.
+        fetched: Bytes that came over the network.
+        reused: Bytes that were here already.
+    """
+
+    path: str
+    files: tuple[ManifestEntry, ...]
+    left_out: int
+    provenance: str
+    references: str
+    fetched: int
+    reused: int
+
+    @property
+    def size(self) -> int:
+        """Bytes, of all files together."""
+        return sum(entry.size for entry in self.files)
+
+
+def outputs(
+    version: ArtifactVersion, labels: Mapping[str, str], done: Downloaded | None
+) -> Mapping[str, str]:
+    """The outputs of action.yml, each a string; ``done`` is None when the step resolved only."""
     return {
-        "path": path,
+        "path": "" if done is None else done.path,
+        "provenance": "" if done is None else done.provenance,
+        "references": "" if done is None else done.references,
+        "fetched": str(done.fetched if done is not None else 0),
+        "reused": str(done.reused if done is not None else 0),
         "artifact": version.name,
         "id": version.id,
         "version": version.version,
@@ -30,9 +62,9 @@ def outputs(version: ArtifactVersion, *, path: str) -> Mapping[str, str]:
         "tags": _json(list(version.tags)),
         "metadata": _json(version.metadata),
         "image-tag": image_tag(version),
-        "labels": labels(version),
-        "size": str(version.size),
-        "file-count": str(version.file_count),
+        "labels": label_lines(labels),
+        "size": str(version.size if done is None else done.size),
+        "file-count": str(version.file_count if done is None else len(done.files)),
         "url": version.url,
         "reason": "",
     }
@@ -49,19 +81,9 @@ def directory_name(version: ArtifactVersion) -> str:
     return f"{collection[:_LONGEST_TAG]}-{image_tag(version)}"
 
 
-def labels(version: ArtifactVersion) -> str:
+def label_lines(labels: Mapping[str, str]) -> str:
     """Labels for the image, a line each, as docker/build-push-action reads them."""
-    values = {
-        "org.opencontainers.image.version": version.version,
-        f"{_LABELS}.artifact": version.name,
-        f"{_LABELS}.id": version.id,
-        f"{_LABELS}.digest": version.digest,
-        f"{_LABELS}.digest-algorithm": version.digest_algorithm.name.lower(),
-        f"{_LABELS}.source": version.source_name,
-        f"{_LABELS}.type": version.type,
-        f"{_LABELS}.url": version.url,
-    }
-    return "\n".join(f"{key}={_label(value)}" for key, value in values.items())
+    return "\n".join(f"{key}={_label(value)}" for key, value in labels.items())
 
 
 def _label(value: str) -> str:

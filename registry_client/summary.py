@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from registry_client.escaping import printable
 from registry_client.manifest import ManifestEntry
-from registry_client.outputs import image_tag
+from registry_client.outputs import Downloaded, image_tag
 from registry_client.progress import in_words
 from registry_client.trigger import Trigger
 from registry_client.version import ArtifactVersion, DigestAlgorithm
@@ -23,22 +23,19 @@ _LIMITS = {
 }
 
 
-def summary(
-    version: ArtifactVersion, trigger: Trigger, *, path: str, files: Sequence[ManifestEntry] | None
-) -> str:
-    """The summary of one step; ``files`` is None when it resolved only."""
+def summary(version: ArtifactVersion, trigger: Trigger, done: Downloaded | None) -> str:
+    """The summary of one step; ``done`` is None when it resolved only."""
     rows = "".join(
         f"<tr><th align=left>{name}</th><td>{value}</td></tr>\n"
-        for name, value in _rows(version, trigger, path=path, files=files)
+        for name, value in _rows(version, trigger, done)
     )
     title = f"{_noun(version)} {_code(f'{version.collection.name}:{version.version}')}"
-    done = "resolved" if files is None else "downloaded and verified"
-    return f"<h3>{title} {done}</h3>\n<table>\n{rows}</table>\n{_listing(files or ())}"
+    how = "resolved" if done is None else "downloaded and verified"
+    files = () if done is None else done.files
+    return f"<h3>{title} {how}</h3>\n<table>\n{rows}</table>\n{_listing(files)}"
 
 
-def _rows(
-    version: ArtifactVersion, trigger: Trigger, *, path: str, files: Sequence[ManifestEntry] | None
-) -> Iterator[tuple[str, str]]:
+def _rows(version: ArtifactVersion, trigger: Trigger, done: Downloaded | None) -> Iterator[tuple[str, str]]:
     yield "Version", f"{_link(version.name, version.url)}"
     if version.source_name != version.name:
         yield "Logged as", _code(version.source_name)
@@ -51,9 +48,10 @@ def _rows(
     yield "Size", f"{in_words(version.size)} in {version.file_count} file(s)"
     yield "Digest", f"{_code(version.digest)} ({version.digest_algorithm.name})"
     yield "Image tag", _code(image_tag(version))
-    if files is not None:
-        yield "Directory", _code(path)
-        yield "Verified", _verified(version, files)
+    if done is not None:
+        yield "Directory", _code(done.path)
+        yield "Downloaded", _downloaded(version, done)
+        yield "Verified", _verified(version, done.files)
 
 
 def _promoted(trigger: Trigger) -> str:
@@ -66,11 +64,22 @@ def _promoted(trigger: Trigger) -> str:
     return " ".join(word for word in words if word)
 
 
+def _downloaded(version: ArtifactVersion, done: Downloaded) -> str:
+    words = [f"{in_words(done.fetched)} fetched"]
+    if done.reused:
+        words.append(f"{in_words(done.reused)} were here already")
+    if len(done.files) < version.file_count:
+        words.append(f"{len(done.files)} file(s) selected")
+    if done.left_out:
+        words.append(f"{done.left_out} file(s) outside W&amp;B left out")
+    return ", ".join(words)
+
+
 def _verified(version: ArtifactVersion, files: Sequence[ManifestEntry]) -> str:
     algorithms = sorted({entry.algorithm.name for entry in files} | {version.digest_algorithm.name})
     return (
         f"the manifest against the artifact's digest, and the size and {' or '.join(algorithms)} of each of "
-        f"{len(files)} file(s), as the bytes arrived. {_LIMITS[version.digest_algorithm]}"
+        f"{len(files)} file(s), before the directory appeared. {_LIMITS[version.digest_algorithm]}"
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +52,12 @@ class Step:
             stdout,
         )
         self.log = stdout.getvalue()
+        assert len(self.annotations("error")) == (0 if exit_code == 0 else 1), self.log
         return exit_code
+
+    def annotations(self, kind: str) -> list[str]:
+        """What the run is annotated with."""
+        return [line for line in self.log.splitlines() if line.lstrip().startswith(f"::{kind} ")]
 
     @property
     def outputs(self) -> dict[str, str]:
@@ -105,6 +112,11 @@ def handoff(version: Membership, **changes: Any) -> dict[str, Any]:
     return {"action": "BUILD", "client_payload": {"handoff": said | changes}}
 
 
+def file_requests(wandb: WandbStandIn) -> list[str]:
+    """Every file that was asked for."""
+    return [each.target for each in wandb.requests if each.target and each.target.startswith("file:")]
+
+
 def contents(directory: Path) -> dict[str, bytes]:
     """Every file under the directory."""
     return {
@@ -129,6 +141,11 @@ def test_a_promotion_becomes_a_directory(step: Step, promoted: Membership) -> No
     assert json.loads(outputs["tags"]) == ["approved"]
     assert json.loads(outputs["metadata"]) == {"accuracy": 0.9}
     assert (outputs["size"], outputs["file-count"], outputs["reason"]) == ("19", "2", "")
+    assert (outputs["fetched"], outputs["reused"], outputs["references"]) == ("19", "0", "")
+    known = json.loads(Path(outputs["provenance"]).read_text(encoding="utf-8"))
+    assert outputs["provenance"] == f"{outputs['path']}.provenance.json"
+    assert promoted.digest in json.dumps(known)
+    assert f"={REGISTRY}:v0\n" in outputs["labels"]
     assert "to <code>production</code> by <code>ana</code>" in step.summary
     assert "labels.txt" in step.summary
 
@@ -162,8 +179,9 @@ def test_an_artifact_may_be_named(step: Step, promoted: Membership, name: str) -
 def test_resolving_alone_downloads_nothing(step: Step, promoted: Membership) -> None:
     """All outputs but the path."""
     assert step.run(handoff(promoted), resolve_only="true", summary="false") == 0
-    assert step.outputs["path"] == ""
+    assert (step.outputs["path"], step.outputs["provenance"], step.outputs["fetched"]) == ("", "", "0")
     assert step.outputs["digest"] == promoted.digest
+    assert f"={REGISTRY}:v0\n" in step.outputs["labels"]
     assert list((step.folder / "temp").iterdir()) == []
     assert step.summary == ""
 
@@ -181,6 +199,101 @@ def test_two_steps_of_a_job_may_want_the_same(step: Step, promoted: Membership) 
     first = step.outputs["path"]
     assert step.run(handoff(promoted)) == 0
     assert step.outputs["path"] == f"{first}-2"
+
+
+def test_what_is_at_the_path_already_is_kept(step: Step, promoted: Membership, wandb: WandbStandIn) -> None:
+    """On a runner that keeps its workspace, the second job proves the files and fetches none."""
+    assert step.run(handoff(promoted), path="model") == 0
+    before = len(file_requests(wandb))
+    assert step.run(handoff(promoted), path="model") == 0
+    assert (step.outputs["fetched"], step.outputs["reused"]) == ("0", "19")
+    assert len(file_requests(wandb)) == before
+    assert "19 bytes were here already" in step.summary
+
+
+@pytest.mark.parametrize(
+    ("inputs", "want"),
+    [
+        ({"include": "*.txt"}, {"labels.txt"}),
+        ({"exclude": "\n*.txt\n"}, {"model.bin"}),
+        ({"include": "*.txt\nmodel.*", "exclude": "labels.*"}, {"model.bin"}),
+    ],
+)
+def test_some_files_may_be_enough(
+    step: Step, promoted: Membership, inputs: dict[str, str], want: set[str]
+) -> None:
+    """Size and count are those of the files that are there."""
+    assert step.run(handoff(promoted), **inputs) == 0, step.log
+    there = contents(Path(step.outputs["path"]))
+    assert set(there) == want
+    assert step.outputs["size"] == str(sum(map(len, there.values())))
+    assert step.outputs["file-count"] == "1"
+    assert "1 file(s) selected" in step.summary
+
+
+class TestCache:
+    """Files of earlier jobs."""
+
+    @pytest.fixture
+    def tools(self, step: Step) -> Path:
+        """A self-hosted runner's tool cache."""
+        tools = step.folder / "tools"
+        step.environ |= {"RUNNER_ENVIRONMENT": "self-hosted", "RUNNER_TOOL_CACHE": str(tools)}
+        return tools
+
+    def test_a_runner_that_lasts_has_one(
+        self, step: Step, promoted: Membership, tools: Path, wandb: WandbStandIn
+    ) -> None:
+        """Then the second job fetches nothing."""
+        assert step.run(handoff(promoted)) == 0
+        assert len(contents(tools / "wandb-handoff" / "artifacts" / "obj")) == 2
+        before = len(file_requests(wandb))
+        assert step.run(handoff(promoted)) == 0
+        assert contents(Path(step.outputs["path"])) == FILES
+        assert (step.outputs["fetched"], step.outputs["reused"]) == ("0", "19")
+        assert len(file_requests(wandb)) == before
+
+    def test_damage_in_it_does_not_come_through(self, step: Step, promoted: Membership, tools: Path) -> None:
+        """The file is fetched anew."""
+        assert step.run(handoff(promoted)) == 0
+        for file in (tools / "wandb-handoff" / "artifacts" / "obj").rglob("*"):
+            if file.is_file() and file.stat().st_size == 8:
+                file.write_bytes(b"12345678")
+        assert step.run(handoff(promoted)) == 0
+        assert contents(Path(step.outputs["path"])) == FILES
+        assert (step.outputs["fetched"], step.outputs["reused"]) == ("8", "11")
+
+    def test_it_can_be_switched_off(self, step: Step, promoted: Membership, tools: Path) -> None:
+        """With `none`."""
+        assert step.run(handoff(promoted), cache_dir="none") == 0
+        assert not tools.exists()
+
+    def test_its_limit_is_kept(self, step: Step, promoted: Membership, tools: Path) -> None:
+        """What is larger stays out."""
+        assert step.run(handoff(promoted), cache_dir="cache", cache_size="10B") == 0
+        assert list(contents(step.folder / "cache" / "artifacts" / "obj").values()) == [FILES["model.bin"]]
+        assert not tools.exists()
+
+
+class TestCancelled:
+    """The runner ends the job: SIGINT first, then SIGTERM."""
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_the_next_try_goes_on(
+        self, step: Step, promoted: Membership, wandb: WandbStandIn, number: signal.Signals
+    ) -> None:
+        """One annotation, the signal's exit code, nothing at the path; then the rest is fetched."""
+        main_thread = threading.main_thread().ident or 0
+        stop = threading.Timer(0.2, lambda: signal.pthread_kill(main_thread, number))
+        wandb.faults.add("file:model.bin", cut_after=1, stall=60, then=stop.start)
+
+        assert step.run(handoff(promoted), path="model", concurrency="1") == 128 + number
+        assert "::error title=Handoff%3A cancelled::" in step.log
+        assert step.outputs == {"reason": "cancelled"}
+        assert not (step.folder / "model").exists()
+
+        assert step.run(handoff(promoted), path="model") == 0, step.log
+        assert contents(step.folder / "model") == FILES
 
 
 class TestAlias:
@@ -218,6 +331,46 @@ class TestAlias:
         """That is a mistake in the workflow, told as one."""
         assert step.run(handoff(promoted, alias=None), expect_alias="event", **inputs) == 2
         assert "no event with an alias" in step.log
+
+
+class TestDigest:
+    """Another job may have said which version it must be."""
+
+    def test_the_same_passes(self, step: Step, promoted: Membership) -> None:
+        """In capitals, too."""
+        assert step.run(handoff(promoted), expect_digest=promoted.digest.upper(), resolve_only="true") == 0
+
+    def test_another_fails(self, step: Step, promoted: Membership) -> None:
+        """Before anything is downloaded."""
+        assert step.run(handoff(promoted), expect_digest="0" * 32) == 10
+        assert f"want {'0' * 32}" in step.log
+        assert step.outputs == {"reason": "verification-failed"}
+        assert contents(step.folder / "temp") == {}
+
+
+class TestReferences:
+    """Files that the artifact only points at."""
+
+    @pytest.fixture
+    def pointing(self, wandb: WandbStandIn) -> Membership:
+        """An artifact with a file in a bucket."""
+        elsewhere = {"big.bin": {"ref": "s3://bucket/big.bin", "digest": "an-etag", "size": 5}}
+        return wandb.log_artifact(SOURCE, FILES, references=elsewhere)
+
+    def test_they_are_refused_by_default(self, step: Step, pointing: Membership) -> None:
+        """With the list, and what to do."""
+        assert step.run({}, artifact=pointing.name) == 9
+        assert "s3://bucket/big.bin" in step.log
+        assert "`references:`" in step.log
+
+    def test_they_can_be_left_out(self, step: Step, pointing: Membership) -> None:
+        """And are listed beside the directory."""
+        assert step.run({}, artifact=pointing.name, references="list") == 0, step.log
+        assert contents(Path(step.outputs["path"])) == FILES
+        (told,) = json.loads(Path(step.outputs["references"]).read_text(encoding="utf-8"))["references"]
+        assert (told["path"], told["url"]) == ("big.bin", "s3://bucket/big.bin")
+        assert "1 file(s) outside W&amp;B left out" in step.summary
+        assert step.outputs["file-count"] == "2"
 
 
 class TestFailures:
@@ -262,6 +415,28 @@ class TestFailures:
         (step.folder / "model" / "mine").write_text("x", encoding="utf-8")
         assert step.run(handoff(promoted), path="model") == 11
         assert contents(step.folder / "model") == {"mine": b"x"}
+        assert "`replace: true`" in step.log
+
+    def test_a_path_that_may_be_replaced(self, step: Step, promoted: Membership) -> None:
+        """Only the version's files are there afterwards."""
+        (step.folder / "model").mkdir()
+        (step.folder / "model" / "mine").write_text("x", encoding="utf-8")
+        assert step.run(handoff(promoted), path="model", replace="true") == 0
+        assert contents(step.folder / "model") == FILES
+
+    def test_too_large(self, step: Step, promoted: Membership) -> None:
+        """Before the first byte, with both numbers."""
+        assert step.run(handoff(promoted), max_size="18B") == 14
+        assert "19 bytes" in step.log
+        assert "`max-size:`" in step.log
+        assert contents(step.folder / "temp") == {}
+
+    def test_outputs_that_cannot_be_written(self, step: Step, promoted: Membership) -> None:
+        """Even then it is one annotation."""
+        (step.folder / "output").mkdir()
+        step.environ["GITHUB_OUTPUT"] = str(step.folder / "output")
+        assert step.run(handoff(promoted)) == 1
+        assert "internal-error::IsADirectoryError" in step.log
 
     @pytest.mark.parametrize("text", ["{", "[" * 100_000])
     def test_an_event_that_cannot_be_read(self, step: Step, text: str, tmp_path: Path) -> None:
@@ -290,7 +465,7 @@ class TestFailures:
         assert step.run(handoff(promoted)) == 1
         commands = [line for line in step.log.splitlines() if line.lstrip().startswith("::")]
         assert len([line for line in commands if not line.startswith("::add-mask::")]) == 1
-        assert commands[-1].startswith("::error title=Handoff%3A internal error::ValueError: x%0A")
+        assert commands[-1].startswith("::error title=Handoff%3A internal-error::ValueError: x%0A")
         assert step.outputs == {"reason": "internal-error"}
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_client.manifest import ManifestEntry
+from registry_client.outputs import Downloaded
 from registry_client.reference import ArtifactId, CollectionPath
 from registry_client.summary import summary
 from registry_client.trigger import Trigger
@@ -18,6 +20,12 @@ from tests.registry_client.test_manifest import version
 
 ID = ArtifactId("QXJ0aWZhY3Q6MQ==")
 BY_HAND = Trigger(reference=ID)
+
+
+def downloaded(files: tuple[ManifestEntry, ...], path: str = "/x", **changes: Any) -> Downloaded:
+    """What a step has done with these files."""
+    known: dict[str, Any] = {"left_out": 0, "provenance": "", "references": "", "fetched": 5, "reused": 0}
+    return Downloaded(path=path, files=files, **(known | changes))
 
 
 class Page(HTMLParser):
@@ -52,8 +60,7 @@ def test_it_tells_the_whole_story() -> None:
     made = summary(
         version(aliases=("production", "latest"), tags=("approved",)),
         promoted,
-        path="/models/m",
-        files=entries(1),
+        downloaded(entries(1), "/models/m"),
     )
     text = re.sub(r"\s+", " ", Page(made).text)
     for words in (
@@ -65,6 +72,8 @@ def test_it_tells_the_whole_story() -> None:
         "2026-01-01 00:00 UTC",
         "5 bytes in 1 file(s)",
         "541f289bb3c6ae786d51e7288e523543 (MD5)",
+        "/models/m",
+        "Downloaded5 bytes fetched",
         "f0.bin1.5 MB",
         "MD5 of each of 1 file(s)",
         "MD5 finds damage, but not a forger",
@@ -76,7 +85,7 @@ def test_it_tells_the_whole_story() -> None:
 def test_a_link_tells_where_it_was_logged() -> None:
     """And a model that nobody promoted has no such row."""
     source = CollectionPath("acme", "training", "run-7")
-    made = summary(version(source=source, source_version="v9"), BY_HAND, path="", files=None)
+    made = summary(version(source=source, source_version="v9"), BY_HAND, None)
     assert "acme/training/run-7:v9" in made
     assert "Promoted" not in made
     assert "resolved" in made
@@ -85,11 +94,20 @@ def test_a_link_tells_where_it_was_logged() -> None:
 
 def test_only_the_first_files_are_listed() -> None:
     """The rest is counted."""
-    made = summary(version(), BY_HAND, path="/x", files=entries(25, DigestAlgorithm.XXH128))
+    made = summary(version(), BY_HAND, downloaded(entries(25, DigestAlgorithm.XXH128)))
     assert "f19.bin" in made
     assert "f20.bin" not in made
     assert "… and 5 more" in made
     assert "MD5 or XXH128 of each of 25" in made
+
+
+def test_what_came_from_where_is_told() -> None:
+    """What was fetched, what was here, how many of the files were wanted, how many lie elsewhere."""
+    done = downloaded(entries(2), fetched=1_000_000, reused=2_000_000, left_out=3)
+    text = Page(summary(version(file_count=9), BY_HAND, done)).text
+    assert (
+        "1.0 MB fetched, 2.0 MB were here already, 2 file(s) selected, 3 file(s) outside W&B left out" in text
+    )
 
 
 @given(
@@ -107,20 +125,20 @@ def test_nobody_can_forge_it(text: str, field: str) -> None:
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "data:text/html,x", ""])
 def test_only_pages_are_linked(url: str) -> None:
     """No other scheme becomes a link."""
-    assert "href" not in summary(version(url=url), BY_HAND, path="", files=None)
+    assert "href" not in summary(version(url=url), BY_HAND, None)
 
 
 def _with(field: str, text: str) -> str:
     known: ArtifactVersion = version()
     if field == "author":
-        return summary(known, Trigger(ID, author=text), path="", files=None)
+        return summary(known, Trigger(ID, author=text), None)
     if field == "path":
         entry = ManifestEntry(text, text, 1, DigestAlgorithm.MD5, None, None)
-        return summary(known, BY_HAND, path=text, files=[entry])
+        return summary(known, BY_HAND, downloaded((entry,), text))
     changed = {
         "aliases": (text,),
         "type": "model" if text == "x" else text,
         "collection": CollectionPath(text, text, text),
         "url": f"https://wandb.ai/{text}",
     }
-    return summary(version(**{field: changed[field]}), BY_HAND, path="", files=None)
+    return summary(version(**{field: changed[field]}), BY_HAND, None)
