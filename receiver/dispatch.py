@@ -35,6 +35,8 @@ class Dispatch:
         holds: Whether it is not sent again when nobody knows whether it arrived.
         question: What W&B is asked before it is sent (``Question.to_json``), if anything.
         unsendable: Why it can never be sent; None where it can.
+        telling: Who hears what of it (``Telling.to_json``), if anybody.
+        run_within: How soon its run should be seen; None where none is looked for.
     """
 
     id: str
@@ -51,6 +53,8 @@ class Dispatch:
     holds: bool = False
     question: Mapping[str, Any] | None = None
     unsendable: str | None = None
+    telling: Mapping[str, Any] | None = None
+    run_within: timedelta | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from receiver.dispatch import DispatchKind
+from receiver.dispatch import Dispatch
 
 COMPLETED = "completed"
 NOT_SEEN = "not-seen"  # Our word, where GitHub has none: no run showed the key in time.
@@ -70,20 +70,21 @@ class Watch:
     """A dispatch that was sent, and whose run is looked for or waited for.
 
     Attributes:
-        within: How soon the run should be seen.
         run: What is known of it.
+        status: GitHub's, or NOT_SEEN; None until anything is known.
         looks: How often it was looked for since the last change.
     """
 
-    dispatch_id: str
-    repository: str
-    kind: DispatchKind
-    key: str
+    dispatch: Dispatch
     sent_at: datetime
-    within: timedelta
     run: Run | None
     status: str | None
     looks: int
+
+    @property
+    def seen_by(self) -> datetime:
+        """When the run should be seen."""
+        return self.sent_at + (self.dispatch.run_within or timedelta(0))
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Look:
 def find(watch: Watch, runs: Iterable[Run]) -> Run | None:
     """The watch's own run among them."""
     for run in runs:
-        if (watch.run is not None and run.id == watch.run.id) or watch.key in run.keys:
+        if (watch.run is not None and run.id == watch.run.id) or watch.dispatch.key in run.keys:
             return run
     return None
 
@@ -114,11 +115,11 @@ def looked(watch: Watch, run: Run | None, now: datetime) -> Look:
         return _seen(watch, run, now)
     if watch.run is not None:  # Not on the page any more, or deleted: go on from what is known.
         return Look(watch.run, watch.status, watch.looks + 1, _later(_UNTIL_ENDED, watch, now))
-    missing = watch.status == NOT_SEEN or now >= watch.sent_at + watch.within
+    missing = watch.status == NOT_SEEN or now >= watch.seen_by
     if not missing:
-        next_at = min(_later(_UNTIL_SEEN, watch, now) or now, watch.sent_at + watch.within)
+        next_at = min(_later(_UNTIL_SEEN, watch, now) or now, watch.seen_by)
         return Look(None, watch.status, watch.looks + 1, max(next_at, now))
-    more = now < watch.sent_at + watch.within + _NOT_SEEN_FOR
+    more = now < watch.seen_by + _NOT_SEEN_FOR
     return Look(None, NOT_SEEN, watch.looks + 1, now + _AFTER_NOT_SEEN if more else None)
 
 

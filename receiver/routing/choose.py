@@ -92,8 +92,14 @@ def subject_of(event: RegistryEvent, source: str) -> dict[str, Any]:
 
 
 def subject_in_wandb(version: ArtifactVersion) -> dict[str, Any]:
-    """What only W&B tells a condition."""
-    return {"type": version.type, "tags": version.tags, "metadata": version.metadata}
+    """What W&B tells a condition; where the version is, it knows better than the event."""
+    return {
+        "artifact": str(version.collection),
+        "entity": version.collection.entity,
+        "type": version.type,
+        "tags": version.tags,
+        "metadata": version.metadata,
+    }
 
 
 def _all_hold(conditions: Iterable[Condition], subject: Mapping[str, Any]) -> bool:

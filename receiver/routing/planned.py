@@ -36,12 +36,18 @@ class UnsendableError(ValueError):
 
 @dataclass(frozen=True)
 class Arrival:
-    """An event with all that the plan needs of how it came."""
+    """An event with all that the plan needs of how it came.
+
+    Attributes:
+        entities: Globs of the entities that its source may speak for; none is any.
+        forward: Undocumented fields that go on to GitHub.
+    """
 
     event: RegistryEvent
     source: str
     delivery_id: str
     received_at: datetime
+    entities: tuple[str, ...] = ()
     forward: Sequence[str] = ()
 
 
@@ -106,7 +112,7 @@ def _dispatch(choice: Choice, arrival: Arrival, number: int, *, verify: bool) ->
     try:
         message = _message(route, arrival, values, key, asks=verify or route.asks_wandb)
         if verify or route.asks_wandb or choice.must or choice.unless:
-            question = Question.about(event, choice, message.content)
+            question = Question.about(event, choice, message.content, entities=arrival.entities)
             if question is None:
                 raise UnsendableError(f"{event.event or 'the event'} names no version to ask W&B about")  # noqa: TRY301 - the same end
         else:

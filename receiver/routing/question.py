@@ -57,21 +57,29 @@ class Question:
     message: Template
 
     @classmethod
-    def about(cls, event: RegistryEvent, choice: Choice, message: Template) -> Question | None:
-        """The question for one choice; None where the event names no version to ask about."""
+    def about(
+        cls, event: RegistryEvent, choice: Choice, message: Template, *, entities: tuple[str, ...] = ()
+    ) -> Question | None:
+        """The question for one choice; None where the event names no version to ask about.
+
+        Where the version is, W&B says: the route's word on that, and which entities the source may speak
+        for, are judged once more by its answer.
+        """
         reference = str(ArtifactId(event.artifact_id)) if event.artifact_id else None
         reference = reference or event.fields.get("artifact_version_string")
         if reference is None:
             return None
         place = (event.entity, event.project, event.collection)
         gone = event.event in _TAKEN_AWAY
+        places = tuple(condition for condition in choice.route.when if condition.key == "artifact")
+        speaks_for = (Condition("entity", entities),) if entities else ()
         return cls(
             reference=reference,
             collection="/".join(part for part in place if part) if all(place) else None,
             alias=None if gone else event.alias,
             tag=event.tag,
             gone=gone,
-            must=choice.must,
+            must=(*(() if gone else (*places, *speaks_for)), *choice.must),
             unless=choice.unless,
             message=message,
         )

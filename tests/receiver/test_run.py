@@ -7,15 +7,24 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from receiver.dispatch import DispatchKind
+from receiver.dispatch import Dispatch
 from receiver.run import COMPLETED, NOT_SEEN, Look, Run, Watch, find, looked, unlooked
 
 SENT = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 KEY = "0123456789abcdef0123"
 RUN = Run(7, "https://github.com/acme/serving/actions/runs/7", "queued", None, f"deploy {KEY}")
-WATCH = Watch(
-    "d", "acme/serving", DispatchKind.REPOSITORY_DISPATCH, KEY, SENT, timedelta(minutes=2), None, None, 0
+DISPATCH = Dispatch(
+    id="d",
+    delivery_id="D",
+    repository="acme/serving",
+    event_type="BUILD",
+    client_payload={},
+    key=KEY,
+    lane="l",
+    accepted_at=SENT,
+    run_within=timedelta(minutes=2),
 )
+WATCH = Watch(DISPATCH, SENT, None, None, 0)
 
 
 def after(look: Look, watch: Watch = WATCH) -> Watch:
@@ -64,7 +73,7 @@ def test_looks_come_ever_less_often_and_reach_the_deadline_exactly() -> None:
         watch = after(look, watch)
 
     assert waits == [3, 5, 8, 12, 20, 30, 30, 12]
-    assert now == SENT + WATCH.within
+    assert now == WATCH.seen_by
     assert look.status == NOT_SEEN
     assert look.news(WATCH)
 

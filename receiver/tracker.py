@@ -1,0 +1,140 @@
+"""The story of what was sent: which run did it start, and how did that end?  A thread tells it over and over."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Protocol
+
+from receiver.dispatch import Dispatch, DispatchKind
+from receiver.errors import LedgerError
+from receiver.run import Look, Run, Watch, find, looked, unlooked
+from receiver.telling import after_look
+
+MOST_WATCHED = 200  # At a time; the others' turn comes.
+LONGEST_WAIT = timedelta(seconds=30)
+SHORTEST_WAIT = timedelta(seconds=1)  # Between two looks: GitHub asks for patience, and nobody waits for us.
+
+_log = logging.getLogger(__name__)
+
+
+class RunsUnreadableError(Exception):
+    """The runs of a repository cannot be read now; ``wait`` is what GitHub asked for, if it did."""
+
+    def __init__(self, why: str, wait: timedelta | None = None) -> None:
+        super().__init__(why)
+        self.wait = wait
+
+
+class Runs(Protocol):
+    """Where runs are looked up."""
+
+    def runs(self, repository: str, event: str, since: datetime) -> Iterable[Run]:
+        """Those that the event started since then, or raise RunsUnreadableError."""
+        ...
+
+
+class Watches(Protocol):
+    """The ledger, as far as it is needed here."""
+
+    def watches(self, now: datetime, limit: int) -> Sequence[Watch]:
+        """What is to be looked for now."""
+        ...
+
+    def record_look(self, watch: Watch, look: Look, notices: Sequence[Dispatch]) -> bool:
+        """Write down what a look came to, with the notices; False where somebody else did meanwhile."""
+        ...
+
+    def postpone_look(self, watch: Watch, until: datetime | None) -> None:
+        """Look again then."""
+        ...
+
+    def next_look(self) -> datetime | None:
+        """Tell when the next look is due."""
+        ...
+
+
+class Tracker:
+    """Follows dispatches to their runs: for one repository, one question answers for all."""
+
+    def __init__(
+        self,
+        ledger: Watches,
+        runs: Runs,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``wake`` is called when there are notices to send."""
+        self._ledger = ledger
+        self._runs = runs
+        self._now = now
+        self._wake = wake
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Look no more."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+
+    def turn(self) -> int:
+        """Take every look that is due; tell how many watches that were."""
+        watches = self._ledger.watches(self._now(), MOST_WATCHED)
+        together: dict[tuple[str, DispatchKind], list[Watch]] = defaultdict(list)
+        for watch in watches:
+            together[watch.dispatch.repository, watch.dispatch.kind].append(watch)
+        for (repository, kind), group in together.items():
+            if self._stopping.is_set():
+                break
+            self._look(repository, kind, group)
+        return len(watches)
+
+    def _look(self, repository: str, kind: DispatchKind, group: Sequence[Watch]) -> None:
+        since = min(watch.sent_at for watch in group)
+        try:
+            runs = list(self._runs.runs(repository, kind.value, since))
+        except RunsUnreadableError as error:
+            _log.warning("%s", error)
+            for watch in group:
+                self._ledger.postpone_look(watch, unlooked(watch, self._now(), error.wait))
+            return
+        for watch in group:
+            self._note(watch, find(watch, runs))
+
+    def _note(self, watch: Watch, run: Run | None) -> None:
+        now = self._now()
+        look = looked(watch, run, now)
+        notices = after_look(watch.dispatch, look, now) if look.news(watch) else ()
+        if self._ledger.record_look(watch, look, notices) and notices:
+            self._wake()
+
+    def _work(self) -> None:
+        while not self._stopping.wait(self._pause().total_seconds()):
+            self._turn_whatever_comes()
+
+    def _turn_whatever_comes(self) -> None:
+        try:
+            self.turn()
+        except LedgerError as error:
+            _log.warning("runs are not followed now: %s", error)
+        except Exception as error:  # noqa: BLE001 - the thread must outlive every bug
+            where = "".join(traceback.format_tb(error.__traceback__))
+            _log.error("following runs: unexpected %s\n%s", type(error).__name__, where)
+
+    def _pause(self) -> timedelta:
+        try:
+            due = self._ledger.next_look()
+        except LedgerError:
+            return LONGEST_WAIT
+        wait = LONGEST_WAIT if due is None else due - self._now()
+        return min(max(wait, SHORTEST_WAIT), LONGEST_WAIT)
