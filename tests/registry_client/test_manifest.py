@@ -6,6 +6,9 @@ import base64
 import dataclasses
 import hashlib
 import json
+import subprocess
+import sys
+import time
 from datetime import datetime, timezone
 from typing import Any
 
@@ -20,6 +23,16 @@ from registry_client.version import ArtifactVersion, DigestAlgorithm
 
 MD5, XXH128 = DigestAlgorithm.MD5, DigestAlgorithm.XXH128
 HELLO = {"digest": "XUFAKrxLKna5cZ2REBfFkg==", "size": 5, "birthArtifactID": "QXJ0aWZhY3Q6MQ=="}
+READING = """
+import resource, sys, time
+from registry_client.manifest import Manifest
+
+body = sys.stdin.buffer.read()
+before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+manifest = Manifest.parse(body)
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(len(manifest.entries), after - before, time.process_time() - began)
+"""
 HELLO_DIGEST = "541f289bb3c6ae786d51e7288e523543"
 
 
@@ -103,6 +116,20 @@ def test_a_reference_keeps_its_foreign_digest(digest: str) -> None:
     assert [found.path for found in manifest.references] == ["x"]
     assert [found.path for found in manifest.files] == ["a.txt"]
     assert manifest.references[0].reference == "s3://bucket/x"
+    assert manifest.references[0].etag == "x"
+
+
+@pytest.mark.parametrize("version", ["3sL4kqtJlcpXroDTDmJ", 1700000000123456])
+def test_a_reference_keeps_its_storages_own_version(version: str | int) -> None:
+    """S3 and Azure have text, Google has a number; a file in W&B has none, whatever it says."""
+    extra = {"etag": "x", "versionID": version}
+    manifest = Manifest.parse(
+        body({"x": {"digest": "x", "ref": "s3://b/x", "extra": extra}, "y": {**HELLO, "extra": extra}})
+    )
+    assert [(entry.version_id, entry.etag) for entry in manifest.entries] == [
+        (str(version), "x"),
+        (None, None),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -141,6 +168,7 @@ def test_what_is_not_a_json_object_is_refused(raw: bytes) -> None:
         ({"size": 5.0}, "got 5.0"),
         ({"size": "5"}, "got '5'"),
         ({"size": None}, "got None"),
+        ({"size": 2**63}, "got 9223372036854775808"),
         ({"digest": None}, "digest should be 16 bytes in base64"),
         ({"digest": "XUFAKrxLKna5cZ2REBfF"}, "digest should be 16 bytes"),
         ({"digest": "abc"}, "digest should be 16 bytes"),
@@ -156,6 +184,11 @@ def test_what_is_not_a_json_object_is_refused(raw: bytes) -> None:
         ({"ref": 7}, "ref should be a URL"),
         ({"ref": "s3://b/x", "digest": "a\nb.txt:x"}, "digest should be printable"),
         ({"ref": "s3://b/x", "size": -1}, "size should be"),
+        ({"ref": "s3://b/x\n- safe.bin: s3://b/y"}, "ref should be printable"),
+        ({"ref": "s3://b/x", "extra": {"etag": ["x"]}}, "extra.etag should be printable text"),
+        ({"ref": "s3://b/x", "extra": {"etag": "x\r\nRange: y"}}, "extra.etag should be printable text"),
+        ({"ref": "s3://b/x", "extra": {"versionID": {}}}, "extra.versionID should be printable text"),
+        ({"ref": "s3://b/x", "extra": {"versionID": True}}, "extra.versionID should be printable text"),
     ],
 )
 def test_a_doubtful_entry_is_refused(change: dict[str, Any], want: str) -> None:
@@ -298,6 +331,47 @@ def test_a_problem_is_told_briefly() -> None:
     assert len(problems(body({"a.txt": {**HELLO, "digest": "x" * 100_000}}))) < 1000
 
 
+def test_a_manifest_too_long_to_read_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its length and the limit are told."""
+    monkeypatch.setattr("registry_client.manifest.LARGEST_BODY", 100)
+    assert f"the manifest has {len(body()):,} bytes, more than the 100 we read" in problems(body())
+
+
+def test_too_many_entries_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message comes at once, and is about their number alone."""
+    monkeypatch.setattr("registry_client.manifest._MOST_ENTRIES", 2)
+    told = problems(body({f"../{number}": HELLO for number in range(3)}))
+    assert told == "the manifest has 3 entries, more than 2"
+
+
+class TestManyEntries:
+    """100,000 of them, good and bad."""
+
+    MANY = 100_000
+
+    def test_they_are_read_in_bounded_time_and_memory(self) -> None:
+        """A new process reads them with a hundred megabytes and in ten seconds, several times what it takes."""
+        raw = body({f"data/shard-{number // 1000:03}/{number:06}.bin": HELLO for number in range(self.MANY)})
+        done = subprocess.run([sys.executable, "-c", READING], input=raw, check=True, capture_output=True)
+        count, kilobytes, seconds = map(float, done.stdout.split())
+
+        assert count == self.MANY
+        assert kilobytes < 100_000
+        assert seconds < 10
+
+    def test_their_problems_are_counted_not_kept(self) -> None:
+        """However many and long they are, what is told is short."""
+        raw = body(
+            {f"../{number}/" + "\0" * 100: {"digest": "x" * 500, "size": -1} for number in range(20_000)}
+        )
+        began = time.process_time()
+        told = problems(raw)
+
+        assert "the manifest has 80000 problem(s)" in told
+        assert len(told) < 20 * 510
+        assert time.process_time() - began < 10
+
+
 class TestDigest:
     """The artifact's digest, over the manifest."""
 
@@ -317,7 +391,7 @@ class TestDigest:
         )
         assert there.digest(MD5) == hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
-    @given(st.integers(0, 2**64), st.binary(min_size=16, max_size=16), st.sampled_from(["a", "b/c", "ü"]))
+    @given(st.integers(0, 2**63 - 1), st.binary(min_size=16, max_size=16), st.sampled_from(["a", "b/c", "ü"]))
     def test_it_covers_paths_and_digests(self, size: int, raw: bytes, path: str) -> None:
         """Another path or another file digest is another artifact digest."""
         digest = base64.b64encode(raw).decode()
