@@ -48,6 +48,13 @@ class ApiKey:
             )
         return cls(key, source)
 
+    def __str__(self) -> str:
+        return f"the key from {self.source}"
+
+    def refused(self) -> bool:
+        """No other key can be had."""
+        return False
+
     def authorization(self) -> str:
         """Basic, as user ``api``: W&B's clients send every shape of key so."""
         return f"Basic {base64.b64encode(f'api:{self.value}'.encode()).decode()}"

@@ -21,6 +21,7 @@ from registry_client.patience import patiently
 
 TOKEN_FILE = "WANDB_IDENTITY_TOKEN_FILE"  # noqa: S105 - a variable's name
 RENEW_BEFORE = 300.0  # Seconds before its end that a token counts as used up, as for W&B's own client.
+_NEW = 30.0  # Seconds; one so new that is refused will be refused again.
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 _TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
@@ -104,7 +105,6 @@ class ExchangedToken:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self.source = identity.source
         self._base_url = base_url
         self._identity = identity
         self._connections = connections
@@ -112,10 +112,14 @@ class ExchangedToken:
         self._sleep = sleep
         self._lock = threading.Lock()
         self._token = ""
+        self._since = 0.0
         self._until = 0.0
 
+    def __str__(self) -> str:
+        return f"the token it gave for {self._identity.source}"
+
     def __repr__(self) -> str:
-        return f"ExchangedToken({self._base_url!r}, source={self.source!r})"
+        return f"ExchangedToken({self._base_url!r}, {self._identity!r})"
 
     def authorization(self) -> str:
         """Bearer, exchanged first or anew where less than five minutes are left.
@@ -127,9 +131,18 @@ class ExchangedToken:
         with self._lock:
             if not self._token or self._clock() >= self._until:
                 self._token, lifetime = patiently(self._exchanged, sleep=self._sleep)
+                self._since = self._clock()
                 # One that never had five minutes is used for half its time.
-                self._until = self._clock() + max(lifetime - RENEW_BEFORE, lifetime / 2)
+                self._until = self._since + max(lifetime - RENEW_BEFORE, lifetime / 2)
             return f"Bearer {self._token}"
+
+    def refused(self) -> bool:
+        """Whether the token was not quite new: then another one is exchanged."""
+        with self._lock:
+            worn = bool(self._token) and self._clock() - self._since > _NEW
+            if worn:
+                self._token = ""
+            return worn
 
     def _exchanged(self) -> tuple[str, float]:
         assertion = self._identity.token(self._connections)
@@ -151,8 +164,8 @@ class ExchangedToken:
         claims = _claims(assertion)
         shown = ", ".join(f"{name} {claims.get(name)!r}" for name in ("iss", "aud", "sub"))
         return (
-            f"{host} does not take {self.source} ({shown}): {str(said)[:300]}; want that issuer, audience "
-            "and subject in the organization's identity federation"
+            f"{host} does not take {self._identity.source} ({shown}): {str(said)[:300]}; "
+            "want that issuer, audience and subject in the organization's identity federation"
         )
 
 

@@ -13,6 +13,8 @@ from typing import Any
 from registry_client.reference import CollectionPath
 from registry_client.version import DigestAlgorithm
 
+_VERSION = re.compile(r"v\d+", re.ASCII)
+
 
 class ArtifactState(Enum):
     """Where a version is in its life: the value is GraphQL's."""
@@ -49,6 +51,7 @@ class Membership:
         aliases: There, without the ``vN``.
         linked: Whether it was linked there, as into a registry, not logged.
         organization: The display name of the organization that owns the collection, when W&B tells.
+        since: When it came there, when W&B tells.
     """
 
     collection: CollectionPath
@@ -56,6 +59,7 @@ class Membership:
     aliases: tuple[str, ...]
     linked: bool
     organization: str | None = None
+    since: datetime | None = None
 
     @classmethod
     def parse(cls, data: Mapping[str, Any] | None) -> Membership | None:
@@ -65,13 +69,38 @@ class Membership:
         if not data or not collection or path is None:
             return None
         version = _version(data["versionIndex"])
-        organization = collection["project"]["entity"].get("organization") or {}
         return cls(
             collection=path,
             version=version,
             aliases=tuple(each["alias"] for each in data["aliases"] if each["alias"] != version),
             linked=collection["__typename"] == "ArtifactPortfolio",
-            organization=organization.get("name"),
+            organization=_organization(collection),
+            since=_moment(data["createdAt"]) if data.get("createdAt") else None,
+        )
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The run that logged a version; ``name`` as people see it."""
+
+    entity: str
+    project: str
+    id: str
+    name: str
+    commit: str | None
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any] | None) -> RunRecord | None:
+        """Read an answer's creator; None when it is no run, or its project is not to be seen."""
+        if not data or data.get("__typename") != "Run" or not data.get("project"):
+            return None
+        project = data["project"]
+        return cls(
+            entity=project["entity"]["name"],
+            project=project["name"],
+            id=data["name"],
+            name=data.get("displayName") or data["name"],
+            commit=data.get("commit") or None,
         )
 
 
@@ -83,6 +112,8 @@ class ArtifactRecord:
         source: The collection it was logged to; None when this key may not see that.
         source_version: ``vN`` there.
         memberships: The one that a name led to, or all that an id has and this key sees.
+        run: The run that logged it, where one did and this key sees it.
+        user: Who logged it, where no run did.
     """
 
     id: str
@@ -99,10 +130,13 @@ class ArtifactRecord:
     file_count: int
     created_at: datetime
     memberships: tuple[Membership, ...]
+    run: RunRecord | None = None
+    user: str | None = None
 
     @classmethod
     def parse(cls, data: Mapping[str, Any], memberships: tuple[Membership, ...]) -> ArtifactRecord:
         """Read an answer's artifact; a missing or misshapen field is a KeyError, TypeError or ValueError."""
+        creator = data.get("createdBy") or {}
         return cls(
             id=str(data["id"]),
             state=ArtifactState(data["state"]),
@@ -111,13 +145,15 @@ class ArtifactRecord:
             type=data["artifactType"]["name"],
             digest=data["digest"],
             digest_algorithm=DigestAlgorithm(data.get("digestAlgorithm") or DigestAlgorithm.MD5.value),
-            tags=tuple(tag["name"] for tag in data["tags"] or ()),
+            tags=tuple(tag["name"] for tag in data.get("tags") or ()),
             metadata=_metadata(data["metadata"]),
             description=data["description"],
             size=int(data["size"]),
             file_count=int(data["fileCount"]),
             created_at=_moment(data["createdAt"]),
             memberships=memberships,
+            run=RunRecord.parse(creator),
+            user=creator.get("username"),
         )
 
 
@@ -128,6 +164,7 @@ class Surroundings:
     Attributes:
         user: Whom the key belongs to.
         latest: What ``latest`` names in the collection, if anything.
+        aliases: All there are in the collection, without the ``vN``, as far as W&B tells.
     """
 
     user: str | None
@@ -135,6 +172,49 @@ class Surroundings:
     project: bool
     collection: bool
     latest: Membership | None
+    aliases: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Surroundings:
+        """Read an answer; an older server does not tell of collections, and is taken to have it."""
+        project = data.get("project") or {}
+        there = project.get("artifactCollection") or {}
+        edges = (there.get("aliases") or {}).get("edges") or ()
+        names = [edge["node"]["alias"] for edge in edges]
+        return cls(
+            user=(data.get("viewer") or {}).get("username"),
+            entity=bool(data.get("entity")),
+            project=bool(project),
+            collection=bool(there) or (bool(project) and "artifactCollection" not in project),
+            latest=Membership.parse(there.get("artifactMembership")),
+            aliases=tuple(sorted({name for name in names if not _VERSION.fullmatch(name)})),
+        )
+
+
+def by_aliases(artifact: Mapping[str, Any]) -> tuple[Membership, ...]:
+    """The places of a version as its aliases tell them, where W&B counts ``vN`` among these."""
+    found: dict[CollectionPath, tuple[Mapping[str, Any], list[str]]] = {}
+    for each in artifact.get("aliases") or ():
+        path = _path(each["artifactCollection"])
+        if path is not None:
+            found.setdefault(path, (each["artifactCollection"], []))[1].append(each["alias"])
+    source, index = _path(artifact.get("artifactSequence")), artifact.get("versionIndex")
+    return tuple(
+        Membership(
+            collection=path,
+            version=next(filter(_VERSION.fullmatch, names), _version(index) if path == source else None),
+            aliases=tuple(name for name in names if not _VERSION.fullmatch(name)),
+            linked=collection["__typename"] == "ArtifactPortfolio",
+            organization=_organization(collection),
+        )
+        for path, (collection, names) in found.items()
+    )
+
+
+def _organization(collection: Mapping[str, Any]) -> str | None:
+    organization = collection["project"]["entity"].get("organization") or {}
+    name: str | None = organization.get("name")
+    return name
 
 
 def _path(collection: Mapping[str, Any] | None) -> CollectionPath | None:

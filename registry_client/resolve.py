@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 from urllib.parse import quote, urlsplit
 
@@ -13,7 +13,14 @@ from registry_client.errors import (
     ArtifactNotFoundError,
     InvalidReferenceError,
 )
-from registry_client.record import ArtifactRecord, ArtifactState, Membership, Organization, Surroundings
+from registry_client.record import (
+    ArtifactRecord,
+    ArtifactState,
+    Membership,
+    Organization,
+    RunRecord,
+    Surroundings,
+)
 from registry_client.reference import (
     REGISTRY_PREFIX,
     ArtifactId,
@@ -21,9 +28,11 @@ from registry_client.reference import (
     CollectionPath,
     parse_reference,
 )
-from registry_client.version import ArtifactVersion
+from registry_client.version import ArtifactVersion, SourceRun
 
 _PAGES = {"api.wandb.ai": "https://wandb.ai", "api.forge.coreweave.com": "https://wandb.ai"}
+
+_MOST_NAMES = 20  # In a message.
 
 
 class Registry(Protocol):
@@ -144,10 +153,16 @@ def _nothing_there(path: CollectionPath, ref: ArtifactRef, registry: Registry) -
         return f"{missing} is not at {_host(registry)}, or {whose} may not see it{_hint(path, registry)}"
     if not there.collection:
         return f"{path.entity}/{path.project} has no collection {path.name!r} that {whose} may see"
-    if there.latest is None:
-        return f"{path} has no version or alias {ref.alias!r}"
-    others = ", ".join(there.latest.aliases)
-    return f"{path} has no version or alias {ref.alias!r}; its newest is {there.latest.version} ({others})"
+    missing = f"{path} has no version or alias {ref.alias!r}"
+    aliases = there.aliases or (there.latest.aliases if there.latest else ())
+    if aliases:
+        missing += f"; its aliases: {_some(aliases)}"
+    return f"{missing}; its newest is {there.latest.version}" if there.latest else missing
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _hint(path: CollectionPath, registry: Registry) -> str:
@@ -216,6 +231,20 @@ def _pinned(record: ArtifactRecord, place: Membership, base_url: str) -> Artifac
         file_count=record.file_count,
         created_at=record.created_at,
         url=_page(record, place, base_url),
+        source_run=_source_run(record.run, base_url),
+        created_by=record.user,
+    )
+
+
+def _source_run(run: RunRecord | None, base_url: str) -> SourceRun | None:
+    if run is None:
+        return None
+    path = (run.entity, run.project, "runs", run.id)
+    return SourceRun(
+        path=f"{run.entity}/{run.project}/{run.id}",
+        name=run.name,
+        commit=run.commit,
+        url="/".join((_site(base_url), *map(_quoted, path))),
     )
 
 
@@ -223,18 +252,28 @@ def _check_alias(version: ArtifactVersion, alias: str, registry: Registry) -> No
     if alias in version.aliases or alias == version.version:
         return
     now = registry.by_name(version.collection, alias)
-    moved = "no version there carries it now"
-    if now is not None and now.memberships:
-        moved = f"{now.memberships[0].version} carries it now"
     raise AliasMovedError(
-        f"{version.name} does not carry the alias {alias!r} (any more): {moved}; "
+        f"{version.name} does not carry the alias {alias!r} (any more): {_carrier(now)}; "
         f"{version.version} has {', '.join(version.aliases) or 'no alias'}"
     )
 
 
+def _carrier(now: ArtifactRecord | None) -> str:
+    place = next(iter(now.memberships), None) if now else None
+    if place is None:
+        return "no version there carries it now"
+    since = f" (in the collection since {place.since:%Y-%m-%d %H:%M} UTC)" if place.since else ""
+    return f"{place.version} carries it now{since}"
+
+
+def _site(base_url: str) -> str:
+    """Where people look at what that API knows."""
+    return _PAGES.get(urlsplit(base_url).hostname or "", base_url)
+
+
 def _page(record: ArtifactRecord, place: Membership, base_url: str) -> str:
     """The version's page, in the forms that W&B's own client builds."""
-    site = _PAGES.get(urlsplit(base_url).hostname or "", base_url)
+    site = _site(base_url)
     path, version = place.collection, quote(place.version or "", safe="")
     selection = f"?selectionPath={quote(str(path), safe='')}&view=membership&version={version}"
     if path.project == "model-registry":

@@ -55,15 +55,18 @@ class WrongRangeError(TransientError):
 
 
 class Credential(Protocol):
-    """What signs us in; ``source`` says where it came from."""
-
-    @property
-    def source(self) -> str:
-        """Where it came from, for messages."""
-        ...
+    """What signs us in."""
 
     def authorization(self) -> str:
         """The value of the ``Authorization`` header, good for now."""
+        ...
+
+    def refused(self) -> bool:
+        """Take note that the server did not know it; whether asking once more may help."""
+        ...
+
+    def __str__(self) -> str:
+        """What it is and where it came from, for messages; never the secret."""
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,13 +29,28 @@ from registry_client.manifest import Manifest
 from registry_client.record import Organization
 from registry_client.reference import CollectionPath
 from registry_client.resolve import resolve
-from registry_client.version import DigestAlgorithm
-from tests.stand_ins.wandb import WandbStandIn
+from registry_client.version import DigestAlgorithm, SourceRun
+from registry_client.wire import StaleUrlError
+from tests.stand_ins.wandb import FEATURES, Run, WandbStandIn
 
 FLOWER = "acme/vision/flower"
 LINKED = "acme-org/wandb-registry-model/Lemon Mold Detector"
 FILES = {"labels.txt": b"cat dog"}
 WRONG_KEY = "f" * 40
+PLACE = {"name": "flower", "project": {"name": "vision", "entity": {"name": "acme"}}}
+ANSWER = {
+    "state": "COMMITTED",
+    "digest": "0" * 32,
+    "size": "7",
+    "fileCount": 1,
+    "createdAt": "2026-01-31T12:00:00Z",
+    "description": None,
+    "metadata": None,
+    "versionIndex": 0,
+    "artifactType": {"name": "model"},
+    "artifactSequence": PLACE,
+    "artifactMemberships": {"edges": []},
+}
 
 
 def operations(wandb: WandbStandIn) -> list[str | None]:
@@ -108,7 +124,7 @@ def test_a_moved_alias_is_noticed(wandb: WandbStandIn, api: WandbApi) -> None:
     old = wandb.log_artifact(FLOWER, FILES)
     wandb.log_artifact(FLOWER, {"labels.txt": b"dog"}, aliases=["production"])
 
-    with pytest.raises(AliasMovedError, match="v1 carries it now"):
+    with pytest.raises(AliasMovedError, match=r"v1 carries it now \(in the collection since 20\d\d-.* UTC\)"):
         resolve(old.reference, api, expect_alias="production")
 
 
@@ -136,7 +152,7 @@ def test_a_version_still_uploading_is_not_taken(wandb: WandbStandIn, api: WandbA
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("acme/vision/flower:v9", "has no version or alias 'v9'; its newest is v0 (latest)"),
+        ("acme/vision/flower:v9", "has no version or alias 'v9'; its aliases: latest; its newest is v0"),
         ("acme/vision/tree:v0", "acme/vision has no collection 'tree' that the key, which is ana's, may see"),
         ("acme/other/tree:v0", "project acme/other is not at 127.0.0.1"),
         ("nobody/other/tree:v0", "entity 'nobody' is not at 127.0.0.1"),
@@ -191,18 +207,180 @@ def test_the_default_entity_settles_it(wandb: WandbStandIn) -> None:
         assert api.own_organizations() == (Organization("Other", "other-org"),)
 
 
-def test_an_older_server_knows_md5_alone(wandb: WandbStandIn, api: WandbApi) -> None:
+def test_an_older_server_is_asked_as_it_understands(wandb: WandbStandIn, api: WandbApi) -> None:
     """
-    It refuses the question for the algorithm once; it is asked without from then on.
+    It refuses what it does not know once; it is asked without from then on, and everything is MD5.
     """
     wandb.features = None
     logged = wandb.log_artifact(FLOWER, FILES)
 
     first = resolve(logged.reference, api)
-    resolve(f"{FLOWER}:v0", api)
+    second = resolve(f"{FLOWER}:latest", api)
+    third = resolve(f"{FLOWER}:v0", api)
 
     assert first.digest_algorithm is DigestAlgorithm.MD5
-    assert operations(wandb) == ["VersionById", "VersionById", "VersionByName"]
+    assert first == second == third
+    older = "OlderVersionByName"
+    assert operations(wandb) == ["VersionById", "VersionById", "VersionByName", older, older]
+
+
+@pytest.mark.parametrize("version_aliases", [True, False])
+def test_an_older_server_knows_links(wandb: WandbStandIn, api: WandbApi, *, version_aliases: bool) -> None:
+    """
+    Their numbers are among their aliases; without these, what is asked for by alias has none.
+    """
+    wandb.features, wandb.version_aliases = None, version_aliases
+    wandb.link(wandb.log_artifact("acme/vision/other", {"a": b"a"}), LINKED)
+    wandb.link(wandb.log_artifact(FLOWER, FILES), LINKED, ["production"])
+    wandb.unknown_fields = {"Artifact.artifactMemberships"}
+
+    if version_aliases:
+        version = resolve(f"{LINKED}:production", api)
+        assert (version.name, version.aliases) == (f"{LINKED}:v1", ("latest", "production"))
+        assert version.source_name == f"{FLOWER}:v0"
+        reference = f"wandb-artifact://_id/{version.id}"
+        where = CollectionPath(*LINKED.split("/"))
+        assert resolve(reference, api, collection=where, expect_alias="production") == version
+    else:
+        with pytest.raises(ArtifactNotCommittedError, match="has no version in"):
+            resolve(f"{LINKED}:production", api)
+
+
+def test_an_older_server_tells_less_of_what_is_not_there(wandb: WandbStandIn, api: WandbApi) -> None:
+    """
+    Not which collections or organizations there are, but still entity, project and whose key it is.
+    """
+    wandb.log_artifact(FLOWER, FILES)
+    wandb.unknown_fields = {"ArtifactCollection.artifactMembership", "Organization.orgEntity"}
+
+    with pytest.raises(ArtifactNotFoundError, match=r"^acme/vision/flower has no version or alias 'v9'$"):
+        resolve(f"{FLOWER}:v9", api)
+    with pytest.raises(ArtifactNotFoundError, match=r"ana's, may not see it; the key's own .* none$"):
+        resolve("acme/wandb-registry-model/x:v0", api)
+
+
+def test_a_server_that_is_too_old_is_told(wandb: WandbStandIn, api: WandbApi) -> None:
+    """
+    Without any way to ask for what we need.
+    """
+    wandb.unknown_fields = {"Artifact.digest"}
+
+    with pytest.raises(FetchError, match=r"127\.0\.0\.1:\d+ is too old: it does not know digest"):
+        resolve(wandb.log_artifact(FLOWER, FILES).reference, api)
+
+
+def test_files_of_an_older_server_are_found_by_id(wandb: WandbStandIn, api: WandbApi) -> None:
+    """
+    All of them, and one.
+    """
+    wandb.features = None
+    version = resolve(wandb.log_artifact(FLOWER, {"a": b"a", "b": b"b"}).reference, api)
+
+    assert [page.keys() for page in api.url_pages(version)] == [{"a", "b"}]
+    assert api.file_url(version, "b") is not None
+    assert operations(wandb)[-3:] == ["OlderFileUrls", "FileUrl", "OlderFileUrl"]
+
+
+@pytest.mark.parametrize(
+    ("features", "refused"),
+    [
+        (FEATURES, 0),
+        (FEATURES - {"ARTIFACT_V2_DOWNLOAD_HANDLER_SUPPORTS_ARTIFACT_ID"}, 1),
+        (None, 2),
+    ],
+    ids=["newest", "without the id", "short form"],
+)
+def test_files_without_urls_come_through_the_server(
+    wandb: WandbStandIn, api: WandbApi, features: frozenset[str] | None, refused: int
+) -> None:
+    """
+    It sends us on to the file store, where nobody sees the key; the form that it knows is tried first then.
+    """
+    wandb.direct_urls = False
+    wandb.features = None if features is None else set(features)
+    version = resolve(wandb.log_artifact(FLOWER, FILES).reference, api)
+    manifest = Manifest.parse(api.manifest(version))
+    assert list(api.url_pages(version)) == [{}]
+
+    for _ in range(2):
+        addresses = iter(api.file_endpoints(version, manifest, manifest.entries[0]))
+        for address in addresses:
+            with suppress(StaleUrlError), api.open(address, signed_in=True) as body:
+                assert b"".join(body.chunks()) == FILES["labels.txt"]
+                break
+
+    asked = [each for each in wandb.requests if each.path.startswith("/artifactsV2/")]
+    assert len(asked) == 2 + refused
+    assert all("authorization" in each.headers for each in asked)
+    stored = [each for each in wandb.requests if each.origin == "files"]
+    assert len(stored) == 3
+    assert not [each for each in stored if "authorization" in each.headers]
+
+
+# --- where a version comes from
+
+
+def test_the_run_that_logged_a_version_is_told(wandb: WandbStandIn, api: WandbApi) -> None:
+    """
+    With its commit and its page, and at no cost: the same question.
+    """
+    run = Run("a1b2c3", display_name="glad-sun-7", commit="0" * 40)
+    logged = wandb.log_artifact(FLOWER, FILES, run=run)
+
+    version = resolve(wandb.link(logged, LINKED).name, api)
+
+    url = f"{wandb.url}/acme/vision/runs/a1b2c3"
+    assert version.source_run == SourceRun("acme/vision/a1b2c3", "glad-sun-7", "0" * 40, url)
+    assert version.created_by is None
+    assert operations(wandb) == ["VersionByName"]
+
+
+def test_who_logged_a_version_without_a_run_is_told(wandb: WandbStandIn, api: WandbApi) -> None:
+    """
+    By name.
+    """
+    version = resolve(wandb.log_artifact(FLOWER, FILES).reference, api)
+
+    assert (version.source_run, version.created_by) == (None, "ana")
+
+
+@pytest.mark.parametrize(
+    ("unknown", "wanted"),
+    [
+        ({"Artifact.createdBy"}, None),
+        ({"Run.commit"}, ("glad-sun-1", None)),
+        ({"Run.displayName", "Run.commit"}, ("a1b2c3", None)),
+    ],
+)
+def test_what_a_server_does_not_know_of_a_run_is_left_out(
+    wandb: WandbStandIn, api: WandbApi, unknown: set[str], wanted: tuple[str, str | None] | None
+) -> None:
+    """
+    The rest is told all the same.
+    """
+    wandb.unknown_fields = unknown
+    logged = wandb.log_artifact(FLOWER, FILES, run=Run("a1b2c3", commit="0" * 40))
+
+    run = resolve(logged.reference, api).source_run
+
+    assert (run and (run.name, run.commit)) == wanted
+    assert operations(wandb) == ["VersionById", "VersionById"]
+
+
+def test_a_run_that_the_key_may_not_see_is_left_out(wandb: WandbStandIn, api: WandbApi) -> None:
+    """
+    Who sees a registry alone gets an error for it beside the answer; any other error still counts.
+    """
+    logged = wandb.log_artifact(FLOWER, FILES)
+    error: dict[str, Any] = {"message": "permission denied", "path": ["artifact", "createdBy", "project"]}
+    answer = {"data": {"artifact": {**ANSWER, "id": logged.id, "createdBy": None}}, "errors": [error]}
+    wandb.faults.add("graphql:VersionById", body=json.dumps(answer).encode())
+    assert resolve(logged.reference, api).source_run is None
+
+    error["path"] = ["artifact", "digest"]
+    wandb.faults.add("graphql:VersionById", body=json.dumps(answer).encode())
+    with pytest.raises(AccessDeniedError, match="read this: permission denied"):
+        resolve(logged.reference, api)
 
 
 def test_xxh128_is_told(wandb: WandbStandIn, api: WandbApi) -> None:
@@ -277,8 +455,8 @@ def test_no_key_where_one_is_wanted_says_so(wandb: WandbStandIn) -> None:
             "read this: permission denied",
         ),
         ({"body": b'{"errors": ["entity not found"]}'}, ArtifactNotFoundError, "entity not found"),
-        ({"status": 404, "body": b"<html>"}, ConfigurationError, "no JSON to /graphql"),
-        ({"body": b"<html>welcome"}, ConfigurationError, "is WANDB_BASE_URL W&B's API"),
+        ({"status": 404, "body": b"<html>"}, ConfigurationError, "answered 404 and a web page to /graphql"),
+        ({"body": b"<!doctype html><HTML>hi"}, ConfigurationError, "is WANDB_BASE_URL that of the API"),
         ({"body": b"[]"}, ConfigurationError, "no JSON to /graphql"),
         ({"body": b"[" * 100_000}, ConfigurationError, "no JSON to /graphql"),
         ({"status": 400}, FetchError, "answered 400: on demand"),
@@ -287,7 +465,7 @@ def test_no_key_where_one_is_wanted_says_so(wandb: WandbStandIn) -> None:
         ({"body": b'{"errors": "odd"}'}, FetchError, "answered 200: odd"),
         ({"body": b"{}"}, FetchError, "answered 200: without data"),
         ({"body": b'{"data": {"artifact": {"id": "x"}}}'}, FetchError, "in a form we do not know: KeyError"),
-        ({"body": b'{"data": {"artifact": "x"}}'}, FetchError, "in a form we do not know: TypeError"),
+        ({"body": b'{"data": {"artifact": "x"}}'}, FetchError, "in a form we do not know: AttributeError"),
         (
             {"status": 308, "headers": {"Location": "https://elsewhere.test/graphql"}},
             FetchError,

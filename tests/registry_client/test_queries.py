@@ -8,15 +8,9 @@ from graphql.language import OperationDefinitionNode
 
 from registry_client import queries
 from tests.stand_ins.wandb import SCHEMA_FILE
+from tests.stand_ins.wandb.graph import schema_for
 
 SCHEMA = build_schema(SCHEMA_FILE.read_text(encoding="utf-8"))
-OLDER = build_schema(
-    "\n".join(
-        line
-        for line in SCHEMA_FILE.read_text(encoding="utf-8").splitlines()
-        if not line.strip().startswith("digestAlgorithm")
-    )
-)
 
 
 def name(document: str) -> str:
@@ -35,17 +29,41 @@ def test_every_document_is_one_that_wandb_takes(document: str) -> None:
     assert validate(SCHEMA, parse(document)) == []
 
 
-@pytest.mark.parametrize("document", queries.ALL, ids=name)
-def test_every_document_has_a_form_for_older_servers(document: str) -> None:
-    """
-    Servers from before XXH128 do not know digestAlgorithm, and nothing else is lost.
-    """
-    older = queries.without_digest_algorithm(document)
+NEWER = [(document, field) for document in queries.ALL for field in sorted(queries.newer_fields(document))]
 
-    assert validate(OLDER, parse(older)) == []
-    assert older.replace("\n", "").replace(" ", "") == (
-        document.replace("digestAlgorithm", "").replace("\n", "").replace(" ", "")
-    )
+
+@pytest.mark.parametrize(
+    ("document", "field"), NEWER, ids=[f"{name(document)}-{field}" for document, field in NEWER]
+)
+def test_a_newer_field_can_be_left_out(document: str, field: str) -> None:
+    """
+    Alone, and with all the others: what is left is a document that W&B takes, and does not ask for it.
+    """
+    for fields in ({field}, queries.newer_fields(document)):
+        older = queries.without(document, fields)
+
+        assert validate(SCHEMA, parse(older)) == []
+        assert not queries.newer_fields(older) & fields
+
+
+def test_nothing_else_is_left_out() -> None:
+    """
+    Only the field with what it holds; a field of the same name that every server knows stays.
+    """
+    document = "query A {\n  tags { # newer\n    name\n  }\n  b { tags }\n  name # newer\n}"
+
+    assert queries.without(document, {"tags", "b"}) == "query A {\n  b { tags }\n  name # newer\n}"
+    assert queries.without(document, ()) == document
+
+
+@pytest.mark.parametrize("document", [each for each in queries.ALL if "Older" in each], ids=name)
+def test_documents_for_older_servers_are_taken_by_them(document: str) -> None:
+    """
+    By one that lists no features, once what it does not know is left out.
+    """
+    older = queries.without(document, queries.newer_fields(document))
+
+    assert validate(schema_for(None), parse(older)) == []
 
 
 def test_all_documents_are_listed_and_named() -> None:

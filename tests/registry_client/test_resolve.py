@@ -299,7 +299,10 @@ def test_the_answer_says_what_a_collection_is_called(registry: FakeRegistry) -> 
         ("nobody/vision/flower:v0", "entity 'nobody' is not at api.wandb.ai"),
         ("acme/other/flower:v0", "project acme/other is not at api.wandb.ai"),
         ("acme/vision/tree:v0", "acme/vision has no collection 'tree'"),
-        ("acme/vision/flower:v9", "has no version or alias 'v9'; its newest is v0 (latest, best)"),
+        (
+            "acme/vision/flower:v9",
+            "has no version or alias 'v9'; its aliases: latest, best; its newest is v0",
+        ),
         (
             "acme/wandb-registry-model/Flower:v0",
             "the key's own organizations: acme-org (Acme Inc)",

@@ -13,6 +13,7 @@ from typing import Any
 from tests.stand_ins.wandb.manifest import Entry
 from tests.stand_ins.wandb.state import (
     Artifact,
+    Collection,
     Membership,
     Organization,
     Project,
@@ -34,6 +35,7 @@ class Asker:
         manifest_url: Makes the signed address of a manifest.
         most_per_page: A cap on every page.
         version_aliases: Whether ``vN`` is listed among the aliases.
+        direct_urls: Whether files have signed addresses.
     """
 
     state: State
@@ -43,6 +45,7 @@ class Asker:
     manifest_url: Callable[[Artifact], str]
     most_per_page: int | None
     version_aliases: bool
+    direct_urls: bool = True
 
     def artifact(self, artifact_id: str) -> Artifact | None:
         """The version of this id, visible through any collection that is."""
@@ -123,6 +126,11 @@ def _aliases(membership: Membership, asker: Asker) -> list[Node]:
     ]
 
 
+def _all_aliases(collection: Collection, asker: Asker, **page: Any) -> Node:
+    every = [alias for each in collection.memberships for alias in _aliases(each, asker)]
+    return asker.page(every, **page)
+
+
 def _manifest(artifact: Artifact, asker: Asker) -> Node | None:
     if artifact.state != "COMMITTED":
         return None
@@ -170,13 +178,14 @@ def _file(artifact: Artifact, entry: Entry, asker: Asker) -> Node:
         "updatedAt": _time(artifact.created_at),
         "digest": entry.digest,
         "md5": entry.digest if entry.content and not entry.extra else None,
-        "directUrl": entry.ref or asker.file_url(artifact, entry),
+        "directUrl": entry.ref or (asker.file_url(artifact, entry) if asker.direct_urls else ""),
     }
 
 
 def _collection_fields(kind: str) -> dict[str, Callable[..., Any]]:
     return {
         f"{kind}.id": lambda collection, _: collection.id,
+        f"{kind}.aliases": _all_aliases,
         f"{kind}.artifactMembership": lambda collection, _, alias_name: collection.find(alias_name),
     }
 
@@ -214,6 +223,7 @@ ANSWERS: dict[str, Callable[..., Any]] = {
     "Project.entity": lambda project, asker: _entity(project.entity, asker),
     "Project.readOnly": lambda _, __: False,
     "Project.artifactCollectionMembership": lambda project, _, name: _by_name(project, name),
+    "Project.artifact": lambda project, _, name: (found := _by_name(project, name)) and found.artifact,
     "Project.artifactCollection": lambda project, _, name: project.collections.get(name),
     **_collection_fields("ArtifactSequence"),
     **_collection_fields("ArtifactPortfolio"),

@@ -11,11 +11,23 @@ from werkzeug.wrappers import Response
 
 from tests.stand_ins.wandb import graph
 from tests.stand_ins.wandb.faults import Fault
+from tests.stand_ins.wandb.federation import NotTrustedError
 from tests.stand_ins.wandb.spoiling import spoiled
 from tests.stand_ins.wandb.state import User
 
 if TYPE_CHECKING:
     from tests.stand_ins.wandb.stand_in import WandbStandIn
+
+# How many parts follow the entity in a file's address, and which features know that form.
+_FORMS: dict[int, set[str]] = {
+    2: set(),
+    5: {"ARTIFACT_COLLECTION_MEMBERSHIP_FILE_DOWNLOAD_HANDLER"},
+    6: {
+        "ARTIFACT_COLLECTION_MEMBERSHIP_FILE_DOWNLOAD_HANDLER",
+        "ARTIFACT_V2_DOWNLOAD_HANDLER_SUPPORTS_ARTIFACT_ID",
+    },
+}
+_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
 def create_app(wandb: WandbStandIn) -> Flask:
@@ -38,8 +50,16 @@ def create_app(wandb: WandbStandIn) -> Flask:
     @app.get("/artifactsV2/<region>/<entity>/<path:rest>")
     def layout_2(region: str, entity: str, rest: str) -> Response:  # noqa: ARG001 - every file is in one region here
         parts = rest.split("/")
+        if not set(_FORMS.get(len(parts), {"never"})) <= (wandb.features or set()):
+            wandb.record("api", request)
+            return _error(404, "no such address")
         # The short form ends with the digest; the others with the digest and the file's name.
         return _to_file(wandb, entity, parts[-1] if len(parts) == 2 else parts[-2])
+
+    @app.post("/oidc/token")
+    def token() -> Response:
+        wandb.record("api", request)
+        return _with_faults(wandb, "oidc", lambda: _exchange(wandb))
 
     @app.errorhandler(HTTPException)
     def plain(error: HTTPException) -> tuple[Response, int]:
@@ -83,9 +103,21 @@ def _with_faults(wandb: WandbStandIn, target: str, answer: Callable[[], Response
     return spoiled(request, fault, wandb.faults, honest)
 
 
+def _exchange(wandb: WandbStandIn) -> Response:
+    if request.form.get("grant_type") != _GRANT:
+        return _error(400, "unsupported_grant_type")
+    try:
+        token, lifetime = wandb.federation.exchange(request.form.get("assertion", ""))
+    except NotTrustedError as error:
+        return _error(401, str(error))
+    return jsonify(access_token=token, token_type="Bearer", expires_in=lifetime)
+
+
 def _user(wandb: WandbStandIn) -> User | None:
-    """Whoever the request's key belongs to: Basic, user ``api``, as every W&B client sends it."""
+    """Whoever the request's key belongs to: Basic, user ``api``, as every W&B client sends it; or a token."""
     sent = request.authorization
+    if sent is not None and sent.type == "bearer":
+        return wandb.user_with_token(sent.token or "")
     if sent is None or sent.type != "basic" or sent.username != "api":
         return None
     return wandb.user_with_key(sent.password or "")

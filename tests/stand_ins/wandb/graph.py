@@ -46,13 +46,15 @@ Features = frozenset[str] | None
 _RESOLVERS: dict[str, Callable[..., Any]] = {**ANSWERS, **CHANGES}
 
 
-@lru_cache(maxsize=8)
-def schema_for(features: Features) -> GraphQLSchema:
-    """The schema of a server with these features; None is one too old to list them."""
+@lru_cache(maxsize=32)
+def schema_for(features: Features, without: frozenset[str] = frozenset()) -> GraphQLSchema:
+    """The schema of a server with these features (None is one too old to list them), without fields."""
 
     class Older(Visitor):
-        def enter_field_definition(self, node: FieldDefinitionNode, *_: Any) -> Any:
-            return REMOVE if _is_unknown(node, features) else None
+        def enter_field_definition(self, node: FieldDefinitionNode, *place: Any) -> Any:
+            owner = place[-1][-1].name.value
+            left_out = f"{owner}.{node.name.value}" in without
+            return REMOVE if left_out or _is_unknown(node, features) else None
 
     return build_ast_schema(visit(parse(SCHEMA_FILE.read_text(encoding="utf-8")), Older()))
 
@@ -68,14 +70,18 @@ def operation_name(query: str) -> str:
 
 
 def answer(
-    query: str, variables: dict[str, Any] | None, features: Features, asker: Asker
+    query: str,
+    variables: dict[str, Any] | None,
+    features: Features,
+    asker: Asker,
+    without: frozenset[str] = frozenset(),
 ) -> tuple[int, dict[str, Any]]:
     """The status and body for one document.  400 is for what cannot be executed at all."""
-    document, errors = _read(query, features)
+    document, errors = _read(query, features, without)
     if document is None:
         return 400, {"errors": [_in_wandbs_words(each) for each in errors]}
     result = execute_sync(
-        schema_for(features),
+        schema_for(features, without),
         document,
         variable_values=variables,
         context_value=asker,
@@ -89,12 +95,14 @@ def answer(
 
 
 @lru_cache(maxsize=256)
-def _read(query: str, features: Features) -> tuple[DocumentNode | None, Sequence[GraphQLError]]:
+def _read(
+    query: str, features: Features, without: frozenset[str]
+) -> tuple[DocumentNode | None, Sequence[GraphQLError]]:
     try:
         document = parse(query)
     except GraphQLError as error:
         return None, [error]
-    errors = validate(schema_for(features), document)
+    errors = validate(schema_for(features, without), document)
     return (None, errors) if errors else (document, [])
 
 

@@ -19,6 +19,7 @@ from tests.stand_ins.wandb.answers import Asker
 from tests.stand_ins.wandb.automations import Automation, Execution, Webhook
 from tests.stand_ins.wandb.bucket import Bucket
 from tests.stand_ins.wandb.faults import Faults
+from tests.stand_ins.wandb.federation import Federation
 from tests.stand_ins.wandb.serving import Server
 from tests.stand_ins.wandb.state import Event, Membership, Organization, Run, State, User
 
@@ -50,6 +51,9 @@ class WandbStandIn:
     Attributes:
         api_key: The key of ``ana``, who sees everything.
         features: What the server says it can do; None for one too old to list it.
+        unknown_fields: Fields, as ``Run.commit``, that the server is too old to know.
+        direct_urls: Whether files have signed addresses; else they are behind the API's own alone.
+        federation: Whose identity tokens are exchanged for W&B's own.
         url_lifetime: How long a file's address works, by the clock passed in.
         most_per_page: A cap on every page, whatever the client asks for.
         version_aliases: Whether ``aliases`` lists ``vN`` among the others, as W&B may.
@@ -63,6 +67,9 @@ class WandbStandIn:
     ) -> None:
         self.now = now or (lambda: datetime.now(timezone.utc))
         self.features: set[str] | None = set(graph.FEATURES)
+        self.unknown_fields: set[str] = set()
+        self.direct_urls = True
+        self.federation = Federation(self.now)
         self.url_lifetime = timedelta(hours=1)
         self.most_per_page: int | None = None
         self.version_aliases = True
@@ -230,6 +237,11 @@ class WandbStandIn:
         """Whose key this is."""
         return self._state.user_with_key(api_key)
 
+    def user_with_token(self, token: str) -> User | None:
+        """Whose access token this is, as long as it lives."""
+        name = self.federation.holder(token)
+        return next((each for each in self._state.users if each.name == name), None)
+
     def execute(self, query: str, variables: dict[str, Any] | None, user: User) -> tuple[int, dict[str, Any]]:
         """The status and body for a GraphQL document."""
         features = None if self.features is None else frozenset(self.features)
@@ -242,8 +254,9 @@ class WandbStandIn:
                 self._addresses.of_manifest,
                 self.most_per_page,
                 self.version_aliases,
+                self.direct_urls,
             )
-            return graph.answer(query, variables, features, asker)
+            return graph.answer(query, variables, features, asker, frozenset(self.unknown_fields))
 
     def stored_under(self, entity: str, hex_digest: str, user: User) -> tuple[str, str] | None:
         """The path and the signed address of a file, found by what the fallback addresses say of it."""
