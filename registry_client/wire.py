@@ -38,7 +38,7 @@ __all__ = [
     "pause",
 ]
 
-CHUNK = 1024 * 1024
+CHUNK = 256 * 1024  # Of up to 64 connections at a time: memory is bounded by it.
 _LONGEST_ANSWER = 256 * 1024 * 1024
 _MOST_REDIRECTS = 5
 _OK, _PARTIAL, _PAST_THE_END = 200, 206, 416
