@@ -12,7 +12,7 @@ from typing import Protocol
 
 from registry_client.assembly import Assembly
 from registry_client.digest import Promise, verified
-from registry_client.errors import DiskFullError, TargetError
+from registry_client.errors import DiskFullError, FetchError, TargetError
 from registry_client.files import Tree
 from registry_client.manifest import Manifest, ManifestEntry
 from registry_client.parallel import in_parallel
@@ -29,12 +29,12 @@ _SMALL = 1024 * 1024  # Files up to this size are held in memory until they are 
 class Cache(Protocol):
     """Files of earlier downloads, by their digests."""
 
-    def take(self, entry: Promise, into: Path) -> bool:
-        """Make the new file ``into``, proven; False and no file if it cannot be had."""
+    def take(self, entry: Promise, into: Path, *, advance: Callable[[int], object]) -> bool:
+        """Make the new file ``into``, proven; False and no file if it is not here; ``advance`` may end it."""
         ...
 
-    def add(self, entry: Promise, file: Path) -> None:
-        """Keep a proven file for others, if that can be done."""
+    def add(self, entry: Promise, file: Path, *, keep_free: int) -> None:
+        """Keep a proven file for others, if that can be done and the disk takes so many more bytes then."""
 
     def trim(self) -> None:
         """Keep its limit."""
@@ -113,6 +113,8 @@ class Filling:
         self._lock = threading.Lock()
         self._contents: dict[str, Content] = {}
         self._partials: list[Partial] = []
+        self._missing = 0
+        self._stopped = threading.Event()
 
     def keep(self, target: Path, there: Present | None) -> None:
         """Have what an interrupted try has left, and what the target holds."""
@@ -134,6 +136,7 @@ class Filling:
         """Check that the disk takes what is still missing, or raise DiskFullError with both numbers."""
         here = sum(self._begun(each.first.entry) for each in self._contents.values())
         missing = sum(each.size * len(each.paths) for each in self._contents.values()) + outside - here
+        self._missing = missing
         available = free(beside)
         if available < missing:
             raise DiskFullError(
@@ -144,7 +147,8 @@ class Filling:
     def take(self) -> None:
         """Have what the cache holds, and what needs no bytes at all."""
         if self._cache is not None or any(not each.size for each in self._contents.values()):
-            in_parallel(self._take, list(self._contents.values()), threads=self._threads)
+            contents = list(self._contents.values())
+            in_parallel(self._take, contents, threads=self._threads, stop=self._stopped.set)
 
     def fetch(self, outside: Outside | None, elsewhere: Sequence[ManifestEntry]) -> None:
         """Fetch the rest; URLs are asked for only if there is any."""
@@ -223,10 +227,15 @@ class Filling:
             return False
         name = f"{name_of(entry)}.cached"
         self._staging.partial.remove(name)
-        taken = self._cache.take(entry, self._staging.partial.root / name)
+        taken = self._cache.take(entry, self._staging.partial.root / name, advance=self._go_on)
         if taken:
             self._staging.content.move_in(self._staging.partial, name, path)
         return taken
+
+    def _go_on(self, _size: int) -> None:
+        """A large file is no reason to let Ctrl-C wait."""
+        if self._stopped.is_set():
+            raise FetchError("stopped")
 
     # --- over the wire
 
@@ -298,7 +307,8 @@ class Filling:
 
     def _add(self, content: Content) -> None:
         if self._cache is not None:
-            self._cache.add(content.first.entry, self._staging.content.root / content.paths[0])
+            file = self._staging.content.root / content.paths[0]
+            self._cache.add(content.first.entry, file, keep_free=max(self._missing - self.fetched, 0))
 
     def _tell(self, entry: Promise) -> None:
         self._progress.advance(entry.size)

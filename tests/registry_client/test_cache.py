@@ -15,9 +15,12 @@ from pathlib import Path
 import pytest
 
 from registry_client.cache import Cache, reflink
-from registry_client.digest import digester
+from registry_client.digest import Promise, digester
+from registry_client.download import download
+from registry_client.errors import FetchError
 from registry_client.manifest import ManifestEntry
 from registry_client.version import DigestAlgorithm
+from tests.fakes import FakeRegistry
 from tests.stand_ins.test_wandb_sdk import FILES, in_sdk
 from tests.stand_ins.wandb import WandbStandIn
 
@@ -498,6 +501,54 @@ def test_a_reflink_is_another_file_with_the_same_bytes(tmp_path: Path) -> None:
     with (tmp_path / "source").open("rb") as source, (tmp_path / "target").open("w+b") as target:
         made = reflink(source.fileno(), target.fileno())
         assert target.read() == (HELLO if made else b"")
+
+
+class TestInADownload:
+    """What a download asks of the cache."""
+
+    def test_copies_leave_room_for_what_is_to_come(self, registry: FakeRegistry, tmp_path: Path) -> None:
+        """
+        A file is kept only where the disk still takes all that is missing after it.
+        """
+        asked: list[int] = []
+
+        class Told(Cache):
+            def add(self, entry: Promise, file: Path, *, keep_free: int = 0) -> None:
+                asked.append(keep_free)
+                super().add(entry, file, keep_free=keep_free)
+
+        known = registry.version(files={"a": b"aaaa", "b": b"bbb", "c": b"c"})
+        download(known, tmp_path / "model", registry, cache=Told(tmp_path / "cache"), concurrency=1)
+
+        assert asked == [4, 1, 0]
+
+    def test_an_error_ends_a_long_copy(self, registry: FakeRegistry, tmp_path: Path) -> None:
+        """
+        Ctrl-C does not wait until a large file is proven.
+        """
+        known, ended = registry.version(files={"a": b"aaaa", "b": b"bbb"}), []
+        both = threading.Barrier(2)
+
+        class Slow(Cache):
+            def take(
+                self, entry: Promise, into: Path, *, advance: Callable[[int], object] = lambda _size: None
+            ) -> bool:
+                del into
+                both.wait(10)
+                if entry.size == 4:
+                    raise RuntimeError("Ctrl-C, say")
+                try:
+                    for _ in range(1000):
+                        advance(1)
+                        threading.Event().wait(0.01)
+                finally:
+                    ended.append(sys.exc_info()[0])
+                return False
+
+        with pytest.raises(RuntimeError, match="Ctrl-C"):
+            download(known, tmp_path / "model", registry, cache=Slow(tmp_path), concurrency=2)
+
+        assert ended == [FetchError]
 
 
 @pytest.mark.parametrize(("algorithm", "layout"), [("MD5", "V1"), ("XXH128", "V2")])
