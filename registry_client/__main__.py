@@ -162,23 +162,19 @@ def _download(
     environ: Mapping[str, str],
     workflow: Workflow,
 ) -> Download:
-    cache = _cache(inputs, environ)
-    done = download(
+    return download(
         version,
         _directory(version, inputs, environ),
         registry,
         include=inputs.include,
         exclude=inputs.exclude,
         references=inputs.references,
-        cache=cache,
+        cache=_cache(inputs, environ),
         max_size=inputs.max_size,
         replace=inputs.replace,
         concurrency=inputs.concurrency,
         progress=Lines(workflow.log_stream()),
     )
-    if cache is not None:
-        cache.trim()
-    return done
 
 
 def _cache(inputs: Inputs, environ: Mapping[str, str]) -> Cache | None:
