@@ -1,4 +1,4 @@
-"""The story of what was sent: which run did it start, and how did that end?  A thread tells it over and over."""
+"""The story of what was sent: which run did it start, how did that end?  A thread tells it over and over."""
 
 from __future__ import annotations
 
