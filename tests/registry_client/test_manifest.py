@@ -350,7 +350,7 @@ class TestManyEntries:
     MANY = 100_000
 
     def test_they_are_read_in_bounded_time_and_memory(self) -> None:
-        """A new process reads them with a hundred megabytes and in ten seconds, several times what it takes."""
+        """A new process reads them with 100 MB and in ten seconds, several times what it takes."""
         raw = body({f"data/shard-{number // 1000:03}/{number:06}.bin": HELLO for number in range(self.MANY)})
         done = subprocess.run([sys.executable, "-c", READING], input=raw, check=True, capture_output=True)
         count, kilobytes, seconds = map(float, done.stdout.split())
