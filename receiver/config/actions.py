@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 
+from receiver.config.document import shown
 from receiver.config.problems import Place, Problems, listed, nearest
 from receiver.config.reading import Section
 from receiver.config.wrong import wrong_with_signing_secret, wrong_with_target
@@ -118,7 +119,7 @@ def _check_route(route: Route, section: Section, channels: Collection[str], prob
             place = section.at("notify")
             problems.add(
                 Place(place.line, place.column, place.of(at)),
-                f"there is no channel {name!r}{nearest(name, channels)}{there}",
+                f"there is no channel {shown(name)}{nearest(name, channels)}{there}",
             )
     if not isinstance(route.action, (RepositoryDispatch, WorkflowDispatch)):
         for key in _OF_GITHUB:

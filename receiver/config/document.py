@@ -15,7 +15,7 @@ from receiver.config.problems import Place, Problems
 LARGEST = 1024 * 1024
 DEEPEST = 24
 MOST_NODES = 100_000  # Aliases count with all that they stand for: a few lines can stand for billions.
-_LONGEST_SHOWN = 40
+_LONGEST_SHOWN = 60
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]{1,40}|[0-9]{1,40}(\.[0-9]{0,40})?)([eE][-+]?[0-9]{1,3})?")
 _WORDS = {
@@ -24,6 +24,7 @@ _WORDS = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _MERGE = "<<"
+_NO_TEXT = re.compile("[\\0\ud800-\udfff]")
 
 if TYPE_CHECKING:
     Entry = tuple["Scalar", "Node"]
@@ -81,6 +82,8 @@ def load(text: str, problems: Problems) -> Node | None:
         problems.add(_place_of(text, error.position), f"holds the character {error.character!r}; want text")
     except yaml.MarkedYAMLError as error:
         problems.add(_marked(error), f"is no YAML: {_plainly(error)}")
+    except (ValueError, OverflowError):
+        problems.add(Place(1, 1, ""), r"holds an escape like \Uffffffff, which is no character")
     return None
 
 
@@ -93,17 +96,17 @@ def plain(node: Node) -> Any:
     return node.value if isinstance(node, Scalar) else None
 
 
-def scalars(node: Node) -> Iterator[Scalar]:
-    """Every key and every single value in it."""
+def scalars(node: Node, where: str) -> Iterator[tuple[Place, Scalar]]:
+    """Every single value in it, and where it stands."""
+    here = node.at(where)
     if isinstance(node, Scalar):
-        yield node
+        yield here, node
     elif isinstance(node, Items):
-        for item in node.items:
-            yield from scalars(item)
+        for at, item in enumerate(node.items):
+            yield from scalars(item, here.of(at))
     elif isinstance(node, Pairs):
-        for key, value in node.entries.values():
-            yield key
-            yield from scalars(value)
+        for name, (_, value) in node.entries.items():
+            yield from scalars(value, here.of(name))
 
 
 def found(node: Node) -> str:
@@ -149,59 +152,62 @@ class _Builder:
                 break
         else:
             raise _BrokenError(Place(1, 1, ""), "is empty; want at least sources, github and routes")
-        node = self._node(next(events), events, 0)
+        node = self._node(next(events), events, ())
         next(events)
         after = next(events)
         if isinstance(after, yaml.DocumentStartEvent):
             _broken(after, "a second document begins here; want one")
         return node
 
-    def _node(self, event: Any, events: Iterator[Any], depth: int) -> Node:
+    def _node(self, event: Any, events: Iterator[Any], path: tuple[str, ...]) -> Node:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
-        if depth > DEEPEST:
+        if len(path) > DEEPEST:
             _broken(event, f"nests deeper than {DEEPEST} levels")
         if event.tag not in {None, "!"}:
-            _broken(event, f"has the tag {shown(event.tag)}; want plain YAML without tags")
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            _broken(event, f"has the tag {shown(tag)}; want plain YAML without tags")
         if event.anchor:
             self._anchors[event.anchor] = None  # Known, but not before it is whole.
-        node = self._inner(event, events, depth)
+        node = self._inner(event, events, path)
         if node.weight > MOST_NODES:
             _broken(event, f"stands for more than {MOST_NODES} values, by its aliases or by itself")
         if event.anchor:
             self._anchors[event.anchor] = node
         return node
 
-    def _inner(self, event: Any, events: Iterator[Any], depth: int) -> Node:
+    def _inner(self, event: Any, events: Iterator[Any], path: tuple[str, ...]) -> Node:
         line, column = _at(event)
         if isinstance(event, yaml.ScalarEvent):
+            if _NO_TEXT.search(event.value):
+                _broken(event, "holds NUL, or half of a surrogate pair, which is no text")
             value = _resolved(event.value) if event.implicit[0] else event.value
             return Scalar(line, column, value, event.value)
         if isinstance(event, yaml.SequenceStartEvent):
-            items = self._items(events, depth)
+            items = self._items(events, path)
             return Items(line, column, items, weight=1 + sum(item.weight for item in items))
-        entries = self._entries(events, depth)
+        entries = self._entries(events, path)
         return Pairs(line, column, entries, weight=1 + sum(value.weight for _, value in entries.values()))
 
-    def _items(self, events: Iterator[Any], depth: int) -> list[Node]:
+    def _items(self, events: Iterator[Any], path: tuple[str, ...]) -> list[Node]:
         items: list[Node] = []
         while not isinstance(event := next(events), yaml.SequenceEndEvent):
-            items.append(self._node(event, events, depth + 1))
+            items.append(self._node(event, events, (*path, f"[{len(items)}]")))
         return items
 
-    def _entries(self, events: Iterator[Any], depth: int) -> dict[str, tuple[Scalar, Node]]:
+    def _entries(self, events: Iterator[Any], path: tuple[str, ...]) -> dict[str, tuple[Scalar, Node]]:
         entries: dict[str, tuple[Scalar, Node]] = {}
         merged: list[tuple[Any, Node]] = []
         while not isinstance(event := next(events), yaml.MappingEndEvent):
-            key = self._node(event, events, depth + 1)
-            value = self._node(next(events), events, depth + 1)
+            key = self._node(event, events, path)
             if not isinstance(key, Scalar):
                 _broken(event, f"is {found(key)} where a key is wanted; want a name")
+            value = self._node(next(events), events, (*path, f".{key.text}"))
             if key.text == _MERGE and isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
                 merged.append((event, value))
             elif key.text in entries:
-                first = entries[key.text][0].line
-                self._problems.add(key.at(key.text), f"is there twice; the first is in line {first}")
+                place = key.at("".join((*path, f".{key.text}")).removeprefix("."))
+                self._problems.add(place, f"is there twice; the first is in line {entries[key.text][0].line}")
             else:
                 entries[key.text] = (key, value)
         for event, value in merged:
@@ -211,8 +217,9 @@ class _Builder:
     def _alias(self, event: Any) -> Node:
         node = self._anchors.get(event.anchor)
         if node is None:
-            known = "is not whole yet" if event.anchor in self._anchors else "names no anchor above it"
-            _broken(event, f"the alias *{event.anchor} {known}")
+            within = event.anchor in self._anchors
+            why = "stands inside what it is to repeat" if within else "has no anchor &… above it"
+            _broken(event, f"the alias *{event.anchor} {why}")
         return node
 
 
@@ -251,27 +258,27 @@ def _place_of(text: str, index: int) -> Place:
 
 
 def _marked(error: yaml.MarkedYAMLError) -> Place:
-    mark = error.problem_mark or error.context_mark
+    marks = [error.problem_mark, error.context_mark]
+    if re.search(_NEVER_ENDS, error.problem or ""):
+        marks.reverse()  # Where it begins tells more than where the file ends.
+    mark = next((mark for mark in marks if mark), None)
     return Place(mark.line + 1, mark.column + 1, "") if mark else Place(1, 1, "")
 
 
+_NEVER_ENDS = r"expected ',' or '[\]}]'|unexpected end of stream"
 _PLAINER = (
     (r"mapping values are not allowed", "a second ':' here; put text that holds ': ' between quotes"),
     (r"character '\\t'", "a tab; want spaces"),
-    (r"character '@'|character '`'", "no text can begin so; put it between quotes"),
-    (r"character '%'", "no text can begin with %; put it between quotes"),
+    (r"character '[@`%]'", "no text can begin with this character; put it between quotes"),
     (r"could not find expected ':'", "a key without its ':', in this line or the one before"),
-    (
-        r"expected ',' or '[\]}]'",
-        "the list or mapping in [] or {} does not end: a comma or a bracket is missing",
-    ),
-    (r"unexpected end of stream", "the quotation mark is never closed"),
-    (r"expected <block end>", "does not fit in here: is it indented like the lines above?"),
-    (r"found undefined alias|found unknown escape", "a backslash in double quotes; want '…' around it"),
+    (r"expected ',' or '[\]}]'", "what begins here does not end: a comma or a bracket is missing"),
+    (r"unexpected end of stream", "this quotation mark is never closed"),
+    (r"expected <block end>", "does not fit in here; is it indented like the lines above?"),
+    (r"unknown escape character", "a backslash in double quotes; want single quotes around it"),
 )
 
 
 def _plainly(error: yaml.MarkedYAMLError) -> str:
-    """YAML's words for people; nothing of them quotes the document."""
+    """YAML's words for people."""
     said = f"{error.problem or error.context or 'it cannot be read'}"
     return next((words for pattern, words in _PLAINER if re.search(pattern, said)), said)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from receiver.config.problems import Problem, Problems
+from receiver.config.secrets import Half
 from receiver.errors import SettingsError
 from receiver.settings import Settings
 
@@ -49,6 +50,7 @@ def fallbacks(
     said: Collection[str],
     problems: Problems,
     *,
+    halves: Collection[Half],
     referred: Collection[str],
     check_key: Callable[[str], object] | None,
 ) -> Fallbacks:
@@ -58,6 +60,7 @@ def fallbacks(
         environ: The variables by name.
         said: The keys, as above, that the file has; a variable of the same meaning is warned of.
         problems: Where to note.
+        halves: Which halves of the work are to be done; of the other half nothing is read.
         referred: Variables that the file itself names; of them nobody need be warned.
         check_key: As for ``Settings.from_env``.
     """
@@ -74,7 +77,12 @@ def fallbacks(
     if CREDENTIALS not in tells:
         left["GITHUB_TOKEN"] = _STAND_IN
     try:
-        settings = Settings.from_env(left, check_key=check_key)
+        settings = Settings.from_env(
+            left,
+            check_key=check_key,
+            receives="receives" in halves,
+            dispatches="dispatches" in halves,
+        )
     except SettingsError as error:
         problems.found += [Problem.of_environment(line) for line in error.problems]
         settings = Settings()

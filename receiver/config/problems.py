@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from receiver.errors import SettingsError
@@ -92,11 +92,17 @@ class Problems:
         return ConfigError(self.found)
 
 
-def nearest(word: str, allowed: Collection[str]) -> str:
-    """``; did you mean …?`` with the nearest of what is allowed, or nothing."""
+def guess(word: str, allowed: Iterable[str]) -> str | None:
+    """What was probably meant, of what is allowed."""
     by_lower = {one.lower(): one for one in allowed}
     near = difflib.get_close_matches(word.lower(), by_lower, 1)
-    return f"; did you mean {by_lower[near[0]]}?" if near else ""
+    return by_lower[near[0]] if near else None
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """``; did you mean …?`` with that, or nothing."""
+    meant = guess(word, allowed)
+    return f"; did you mean {meant}?" if meant else ""
 
 
 def listed(allowed: Iterable[str]) -> str:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from receiver.config.actions import route_of, unreachable
 from receiver.config.description import DOCUMENT
-from receiver.config.document import load
+from receiver.config.document import load, shown
 from receiver.config.environment import Fallbacks
-from receiver.config.problems import Place, Problems, listed, nearest
+from receiver.config.problems import Problems, listed, nearest
 from receiver.config.reading import Reading, Section
 from receiver.config.secrets import Half, ReadFile, Secrets, read_bytes
 from receiver.config.senders import sources_of
@@ -88,10 +87,7 @@ def _routes(told: Told, fallen: Fallbacks) -> Routes:
         (section, route_of(section, channels, fallen.settings.order, told.problems)) for section in sections
     ]
     _check_names(told, routes)
-    for section, route in routes:
-        for condition in route.when:
-            if condition.key == "source" and not told.is_broken("sources"):
-                _check_sources(told, section, condition.wants)
+    _check_sources(told)
     for place, message in unreachable(routes):
         told.problems.warn(place, message)
     return routes
@@ -105,19 +101,17 @@ def _check_names(told: Told, routes: Routes) -> None:
         if route.name and lines.setdefault(route.name, line) != line:
             told.problems.add(
                 section.at("name"),
-                f"{route.name!r} is the name of the route in line {lines[route.name]} too; want another",
+                f"{shown(route.name)} is the name of the route in line {lines[route.name]} too; want another",
             )
 
 
-def _check_sources(told: Told, section: Section, wants: Iterable[Any]) -> None:
+def _check_sources(told: Told) -> None:
+    """Note each source that a condition names and that is none."""
     sources = tuple(told.named("sources")) or ("wandb",)
-    place = section.at("when")
-    for want in wants:
-        if want not in sources and not any(one in want for one in "*?["):
-            told.problems.add(
-                Place(place.line, place.column, place.of("source")),
-                f"there is no source {want!r}{nearest(want, sources)} (there are: {listed(sources)})",
-            )
+    for place, name in told.reading.sources if not told.is_broken("sources") else ():
+        if name not in sources and not any(one in name for one in "*?["):
+            there = f"{nearest(name, sources)} (there are: {listed(sources)})"
+            told.problems.add(place, f"there is no source {shown(name)}{there}")
 
 
 def _channels(told: Told, routes: Routes) -> dict[str, Channel]:

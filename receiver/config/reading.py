@@ -19,11 +19,13 @@ class Reading:
 
     Attributes:
         asks: Each place where something is named that only W&B can tell, and its name.
+        sources: Each place where a source is named, and its name.
     """
 
     problems: Problems
     secrets: Secrets
     asks: list[tuple[Place, str]] = field(default_factory=list)
+    sources: list[tuple[Place, str]] = field(default_factory=list)
 
     def wrong(self, place: Place, message: str) -> Any:
         """Note the problem."""

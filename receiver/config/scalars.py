@@ -119,7 +119,7 @@ class Length:
     @property
     def want(self) -> str:
         """Its bounds."""
-        bounds = f"a time from {shortly(self.shortest)} to {shortly(self.longest)}, like 10m"
+        bounds = f"a time from {shortly(self.shortest)} to {shortly(self.longest)}, in s, m, h or d"
         return f"{bounds}, or off" if self.off else bounds
 
     def read(self, node: Node, where: str, reading: Reading) -> Any:

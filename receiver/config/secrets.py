@@ -62,17 +62,21 @@ class Secrets:
 
     def from_file(self, path: str, place: Place, half: Half) -> Secret:
         """The secret in a file, relative to the configuration's folder, or raise UnresolvedError."""
+        # What holds no '/' and no '.' may well be a secret put here by mistake: it is not repeated.
+        shown = f"{path!r}" if re.search("[/.]", path) else "this file"
+        if "\n" in path or "-----BEGIN" in path:
+            raise UnresolvedError("is the secret itself; want the path of the file that holds it")
         if half not in self._halves:
             return Secret("")
         try:
             text = self._read_file(str(self._folder / path)).decode("utf-8")
         except OSError as error:
-            raise UnresolvedError(f"cannot read {path!r}: {error.strerror or type(error).__name__}") from None
+            raise UnresolvedError(f"cannot read {shown}: {error.strerror or type(error).__name__}") from None
         except ValueError:
-            raise UnresolvedError(f"cannot read {path!r}: it is no text in UTF-8") from None
+            raise UnresolvedError(f"cannot read {shown}: it is no text in UTF-8") from None
         value = re.sub(r"\r?\n\Z", "", text)
         if not value:
-            raise UnresolvedError(f"{path!r} is empty")
+            raise UnresolvedError(f"{shown} is empty")
         return self._keep(Secret(value), place, f"file {path}")
 
     def _keep(self, secret: Secret, place: Place, origin: str) -> Secret:

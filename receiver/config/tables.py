@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from receiver.config.document import Items, Node, Pairs, Scalar, found
-from receiver.config.problems import Place, listed, nearest
+from receiver.config.problems import Place, guess, listed, nearest
 from receiver.config.reading import WRONG, Reading, Section, Shape, short
 from receiver.config.scalars import NAME, NAME_WANTED, for_editors
 
@@ -24,7 +24,7 @@ class ListOf:
     @property
     def want(self) -> str:
         """A list of what."""
-        return f"a list of {self.inner.want}"
+        return f"a list, each {self.inner.want}"
 
     def read(self, node: Node, where: str, reading: Reading) -> Any:
         """The values as a tuple; WRONG where one of them is."""
@@ -91,7 +91,8 @@ class Table:
             value = self.keys[name].shape.read(inner, here.of(name), reading)
             if value is not WRONG:
                 values[name] = value
-        self._check_whole(here, places, reading)
+        meant = {guess(name, self.keys) for name in node.entries if name not in self.keys}
+        self._check_whole(here, {*places, *meant}, reading)
         return Section(here, values, places)
 
     def _unknown(self, name: str) -> str:
@@ -99,19 +100,18 @@ class Table:
             return self.strangers[name]
         return f"unknown key{nearest(name, self.keys)} (allowed: {listed(self.keys)})"
 
-    def _check_whole(self, here: Place, places: Mapping[str, Place], reading: Reading) -> None:
-        """Note what is missing, and what does not go together."""
+    def _check_whole(self, here: Place, given: Collection[str | None], reading: Reading) -> None:
+        """Note what is missing, and what does not go together; a misspelt key is there, too."""
         for name, key in self.keys.items():
-            if key.required and name not in places:
-                reading.wrong(
-                    Place(here.line, here.column, here.of(name)), f"is missing; want {key.shape.want}"
-                )
+            if key.required and name not in given:
+                place = Place(here.line, here.column, here.of(name))
+                reading.wrong(place, f"is missing; want {key.shape.want}")
         for group in (self.exactly_one, self.at_most_one):
-            given = [name for name in group if name in places]
-            if len(given) > 1:
-                reading.wrong(here, f"has {' and '.join(given)}; want one of {listed(group)}")
+            several = [name for name in group if name in given]
+            if len(several) > 1:
+                reading.wrong(here, f"has {' and '.join(several)}; want one of them")
         for group, words in ((self.exactly_one, "one of"), (self.some, "at least one of")):
-            if group and not places.keys() & set(group):
+            if group and not set(group) & set(given):
                 reading.wrong(here, f"has none of {listed(group)}; want {words} them")
 
     def schema(self) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class MapOf:
     @property
     def want(self) -> str:
         """Names and what they stand for."""
-        return f"a mapping from the name of each {self.kind} to {self.inner.want}"
+        return f"a mapping from the name of each {self.kind} to what it is: {self.inner.want}"
 
     def read(self, node: Node, where: str, reading: Reading) -> Any:
         """The values by name, those that are sound."""

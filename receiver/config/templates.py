@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from receiver.config.document import Node, Pairs, Scalar, found, plain, scalars, shown
+from receiver.config.problems import Place
 from receiver.config.reading import WRONG, Reading, short
 from receiver.config.scalars import Text
 from receiver.routing.template import Template, TemplateError, of_wandb
@@ -84,17 +85,15 @@ class TemplateMap:
 
 def _template(node: Node, where: str, reading: Reading) -> Any:
     """The template of a whole node; each text in it that is none is noted at its own place."""
-    sound = True
-    for scalar in scalars(node):
-        sound = _is_sound(scalar, where, reading) and sound
-    return Template.parse(plain(node)) if sound else WRONG
+    sound = [_is_sound(place, scalar, reading) for place, scalar in scalars(node, where)]
+    return Template.parse(plain(node)) if all(sound) else WRONG
 
 
-def _is_sound(scalar: Scalar, where: str, reading: Reading) -> bool:
+def _is_sound(place: Place, scalar: Scalar, reading: Reading) -> bool:
     try:
         names = Template.parse(scalar.value).names
     except TemplateError as error:
-        reading.wrong(scalar.at(where), str(error))
+        reading.wrong(place, str(error))
         return False
-    reading.asks += [(scalar.at(where), f"${{{name}}}") for name in sorted(names) if of_wandb(name)]
+    reading.asks += [(place, f"${{{name}}}") for name in sorted(names) if of_wandb(name)]
     return True

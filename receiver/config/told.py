@@ -58,6 +58,7 @@ class Told:
             self.environ if self.halves else {},
             said & environment.KEYS,
             self.problems,
+            halves=self.halves,
             referred=self.reading.secrets.variables,
             check_key=self.check_key,
         )

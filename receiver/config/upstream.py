@@ -42,7 +42,7 @@ def _credentials(told: Told, fallen: Fallbacks) -> Secret | GitHubApp | None:
     if "token" in section:
         token: Secret = section.get("token", Secret(""))
         return token
-    return fallen.settings.github if CREDENTIALS in fallen.tells else None
+    return fallen.settings.github or Secret("") if CREDENTIALS in fallen.tells else None
 
 
 def _app(told: Told, section: Section | None) -> GitHubApp:

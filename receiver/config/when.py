@@ -70,7 +70,7 @@ class When:
                 yield self._condition(name, value, here.of(name), reading)
             elif name == "metadata":
                 yield reading.wrong(
-                    value.at(here.of(name)), f"got {found(value)}, want a mapping: {_OF_METADATA}"
+                    value.at(here.of(name)), f"got {found(value)}, want metadata.KEY, or a mapping from keys"
                 )
             else:
                 yield reading.wrong(key.at(here.of(name)), self._unknown(name))
@@ -82,22 +82,25 @@ class When:
 
     def _condition(self, key: str, node: Node, where: str, reading: Reading) -> Any:
         items = node.items if isinstance(node, Items) else [node]
-        sound = [self._is_sound(key, item, where, reading) for item in items]
-        if not all(sound):
+        values = [self._value(key, item, where, reading) for item in items]
+        if any(value is WRONG for value in values):
             return WRONG
         if key.partition(".")[0] in ASK_WANDB:
             reading.asks.append((node.at(where), key))
         try:
-            values = [item.value for item in items if isinstance(item, Scalar)]
             return Condition.parse(key, values, negated=self.negated)
         except ConditionError as error:
             return reading.wrong(node.at(where), str(error))
 
-    def _is_sound(self, key: str, item: Node, where: str, reading: Reading) -> bool:
+    def _value(self, key: str, item: Node, where: str, reading: Reading) -> Any:
+        if not isinstance(item, Scalar):
+            return reading.wrong(item.at(where), f"got {found(item)}, want one value or a list of them")
         why = wrong_with_value(key, item)
         if why:
-            reading.wrong(item.at(where), why)
-        return not why
+            return reading.wrong(item.at(where), why)
+        if key == "source":
+            reading.sources.append((item.at(where), item.text))
+        return item.value
 
     def schema(self) -> dict[str, Any]:
         """An object; events and metadata with what is special about them."""
@@ -128,10 +131,8 @@ def any_of(one: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
 
 
-def wrong_with_value(key: str, item: Node) -> str | None:
+def wrong_with_value(key: str, item: Scalar) -> str | None:
     """What is wrong with one value of a condition, where its form tells."""
-    if not isinstance(item, Scalar):
-        return f"got {found(item)}, want one value or a list of them"
     if key.startswith(METADATA):
         return _wrong_by_itself(key, item)
     if item.value is None or item.value == "":

@@ -85,7 +85,7 @@ def wrong_with_target(text: str, *, allow_private: bool) -> str | None:
         host, _ = url.hostname or "", url.port
     except ValueError:
         host = ""
-    if not host or "#" in text:
+    if not host or url.scheme not in {"https", "http"} or re.search(r"[#\s]", text):
         return "is no address; want one like https://example.com/hook"
     if url.username is not None:
         return "holds a user name or a password; want token: {env: NAME} for that"
