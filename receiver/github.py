@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from http import HTTPStatus
@@ -15,6 +15,7 @@ from receiver.answer import Answer, outcome_of, token_too_new
 from receiver.dispatch import Dispatch, Outcome, OutcomeKind, RunSearch
 from receiver.exchange import CredentialsError, Exchange, NoAnswerError, NotSentError, Request
 from receiver.retry_after import wait_told
+from receiver.run import Run, RunsUnreadableError
 
 TO_DISPATCH = {"contents": "write"}
 TO_READ_RUNS = {"actions": "read"}
@@ -22,6 +23,7 @@ _LARGEST_RUNS = 8 * 1024 * 1024  # A hundred runs, each with its repository twic
 _RUNS_A_PAGE = 100
 _MOST_PAGES = 10  # GitHub shows no more than 1,000 when it filters.
 _CLOCKS_APART = timedelta(minutes=5)
+_NOT_ALLOWED = timedelta(hours=1)  # Until somebody has given the permission.
 
 
 class Credentials(Protocol):
@@ -67,7 +69,13 @@ class _Reply:
 
 
 class GitHub:
-    """GitHub's REST API, as far as dispatches go."""
+    """GitHub's REST API, as far as dispatches go.
+
+    Attributes:
+        event: What its dispatches start runs with, in GitHub's word.
+    """
+
+    event = "repository_dispatch"
 
     def __init__(
         self,
@@ -104,27 +112,41 @@ class GitHub:
     def find_run(self, dispatch: Dispatch, since: datetime) -> RunSearch:
         """Look for a run, started after ``since``, whose name shows the dispatch's key."""
         shows_key = re.compile(rf"(?<![\w-]){re.escape(dispatch.key)}(?![\w-])").search
-        for page in range(1, _MOST_PAGES + 1):
-            try:
-                runs = self._runs(dispatch.repository, since, page)
-            except (CredentialsError, NotSentError, NoAnswerError, _UnreadableError) as error:
-                why_not = f"the runs of {dispatch.repository} could not be read: {error}"
-                return RunSearch(why_not=why_not, not_now=_not_now(error))
-            for run in runs:
+        try:
+            for run in self._runs(dispatch.repository, self.event, since):
                 if shows_key(str(run.get("display_title"))):
                     return RunSearch(url=str(run.get("html_url")))
-            if len(runs) < _RUNS_A_PAGE:
-                break
+        except (CredentialsError, NotSentError, NoAnswerError, _UnreadableError) as error:
+            why_not = f"the runs of {dispatch.repository} could not be read: {error}"
+            return RunSearch(why_not=why_not, not_now=_not_now(error))
         return RunSearch()
 
-    def _runs(self, repository: str, since: datetime, page: int) -> list[dict[str, Any]]:
+    def runs(self, repository: str, event: str, since: datetime) -> list[Run]:
+        """The runs that the event has started since then.
+
+        Raises:
+            RunsUnreadableError: They cannot be read now; with what GitHub asked for, if it did.
+        """
+        try:
+            return [Run.parse(run) for run in self._runs(repository, event, since)]
+        except (CredentialsError, NotSentError, NoAnswerError, _UnreadableError) as error:
+            outcome = _not_now(error)
+            wait = _NOT_ALLOWED if outcome is None else outcome.wait
+            raise RunsUnreadableError(f"the runs of {repository} could not be read: {error}", wait) from error
+        except (KeyError, TypeError, ValueError) as error:
+            why = f"the runs of {repository} could not be read: {type(error).__name__}"
+            raise RunsUnreadableError(why, _NOT_ALLOWED) from error
+
+    def _runs(self, repository: str, event: str, since: datetime) -> Iterator[dict[str, Any]]:
+        for page in range(1, _MOST_PAGES + 1):
+            runs = self._page(repository, event, since, page)
+            yield from runs
+            if len(runs) < _RUNS_A_PAGE:
+                return
+
+    def _page(self, repository: str, event: str, since: datetime, page: int) -> list[dict[str, Any]]:
         start = (since - _CLOCKS_APART).astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        query = {
-            "event": "repository_dispatch",
-            "created": f">={start}",
-            "per_page": _RUNS_A_PAGE,
-            "page": page,
-        }
+        query = {"event": event, "created": f">={start}", "per_page": _RUNS_A_PAGE, "page": page}
         url = f"{self._repository_url(repository)}/actions/runs?{urlencode(query)}"
         request = Request("GET", url, largest=_LARGEST_RUNS)
         reply = self._ask(request, repository, TO_READ_RUNS)

@@ -26,6 +26,14 @@ NO_RUN = (
 )
 
 
+class RunsUnreadableError(Exception):
+    """The runs of a repository cannot be read now; ``wait`` is what GitHub asked for, if it did."""
+
+    def __init__(self, why: str, wait: timedelta | None = None) -> None:
+        super().__init__(why)
+        self.wait = wait
+
+
 @dataclass(frozen=True)
 class Run:
     """A workflow run as GitHub tells of it.

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from receiver.dispatch import Dispatch, DispatchKind
 from receiver.errors import LedgerError
-from receiver.run import Look, Run, Watch, find, looked, unlooked
+from receiver.run import Look, Run, RunsUnreadableError, Watch, find, looked, unlooked
 from receiver.telling import after_look
 
 MOST_WATCHED = 200  # At a time; the others' turn comes.
@@ -20,14 +20,6 @@ LONGEST_WAIT = timedelta(seconds=30)
 SHORTEST_WAIT = timedelta(seconds=1)  # Between two looks: GitHub asks for patience, and nobody waits for us.
 
 _log = logging.getLogger(__name__)
-
-
-class RunsUnreadableError(Exception):
-    """The runs of a repository cannot be read now; ``wait`` is what GitHub asked for, if it did."""
-
-    def __init__(self, why: str, wait: timedelta | None = None) -> None:
-        super().__init__(why)
-        self.wait = wait
 
 
 class Runs(Protocol):

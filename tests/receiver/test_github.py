@@ -17,6 +17,7 @@ import pytest
 from receiver.dispatch import Outcome, OutcomeKind, RunSearch
 from receiver.exchange import CredentialsError, Exchange
 from receiver.github import GitHub, TokenCredentials
+from receiver.run import RunsUnreadableError
 from tests.receiver.fakes import Clock
 from tests.receiver.github_world import (
     DISPATCHES,
@@ -936,3 +937,31 @@ def test_the_event_that_a_runner_gets(github: GitHubStandIn, client: GitHub) -> 
 
     assert (event["action"], event["client_payload"]) == ("BUILD_AND_DEPLOY", a_dispatch().client_payload)
     assert json.loads(json.dumps(event)) == event
+
+
+class TestRuns:
+    """All runs of a repository, for those who follow them."""
+
+    def test_what_dispatches_started(self, github: GitHubStandIn, client: GitHub, clock: Clock) -> None:
+        """
+        Each run with its state and the name that shows its key; those of another event are left out.
+        """
+        client.send(a_dispatch())
+
+        (run,) = client.runs(REPOSITORY, "repository_dispatch", clock())
+
+        assert run.id == github.runs[0].id
+        assert (run.url, run.status) == (f"https://github.com/{REPOSITORY}/actions/runs/{run.id}", "queued")
+        assert KEY in run.title
+        assert client.runs(REPOSITORY, "workflow_dispatch", clock()) == []
+
+    def test_what_cannot_be_read_says_when_to_ask_again(self, github: GitHubStandIn, clock: Clock) -> None:
+        """
+        Without the permission nobody asks again for an hour.
+        """
+        github.add_token("github_pat_sender", repositories=(REPOSITORY,), permissions={"contents": "write"})
+
+        with pytest.raises(RunsUnreadableError, match="actions=read") as told:
+            client_of(github, clock, "github_pat_sender").runs(REPOSITORY, "repository_dispatch", clock())
+
+        assert told.value.wait == timedelta(hours=1)

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta, timezone
 
 from receiver.destinations.notice import Notice, What
 from receiver.dispatch import Dispatch
-from receiver.run import COMPLETED, NOT_SEEN, Look, Run, Watch
+from receiver.run import COMPLETED, NOT_SEEN, Look, Run, RunsUnreadableError, Watch
 from receiver.telling import Telling
-from receiver.tracker import RunsUnreadableError, Tracker
+from receiver.tracker import Tracker
 
 SENT = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 TELLING = Telling(
