@@ -78,18 +78,28 @@ __all__ = [
 ]
 
 
-def connect(environ: Mapping[str, str] | None = None) -> WandbApi:
+def connect(
+    environ: Mapping[str, str] | None = None,
+    *,
+    auth: credentials.Auth | None = None,
+    audience: str | None = None,
+) -> WandbApi:
     """W&B as this environment names it; to be closed, or used in a ``with``.
 
+    Args:
+        environ: By default this process's own.
+        auth: How to sign in; see ``credentials.sign_in``.
+        audience: Whom GitHub's identity token is for, where one is exchanged.
+
     Raises:
-        ConfigurationError: The key or the base URL is missing or malformed; the message names where.
+        ConfigurationError: What signs us in or the base URL is missing or malformed; the message names where.
     """
     environ = os.environ if environ is None else environ
     base_url = credentials.base_url(environ)
-    api_key = credentials.api_key(environ, base_url)
-    if api_key is None:
+    credential = credentials.sign_in(environ, base_url, auth=auth, audience=audience)
+    if credential is None:
         raise ConfigurationError(
             f"there is no key for {base_url}: set WANDB_API_KEY, or WANDB_API_KEY_FILE to a file "
-            "that holds it, or add the host to the netrc"
+            "that holds it, or add the host to the netrc; or sign in without a key by auth: oidc"
         )
-    return WandbApi(base_url, api_key)
+    return WandbApi(base_url, credential, environ=environ)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import netrc
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -61,7 +61,12 @@ class ApiKey:
 
 
 def sign_in(
-    environ: Mapping[str, str], base_url: str, *, auth: Auth | None = None, audience: str | None = None
+    environ: Mapping[str, str],
+    base_url: str,
+    *,
+    auth: Auth | None = None,
+    audience: str | None = None,
+    mask: Callable[[str], object] = oidc.no_log,
 ) -> Credential | None:
     """What signs us in to that server; None when the environment holds nothing for it.
 
@@ -74,15 +79,19 @@ def sign_in(
             stored key; WANDB_IDENTITY_TOKEN_FILE holds it, else GitHub gives it to the job.
             None: WANDB_API_KEY, WANDB_API_KEY_FILE, WANDB_IDENTITY_TOKEN_FILE, the netrc, in this order.
         audience: Whom GitHub's token is for; W&B's cloud wants the organization's name.
+        mask: Told every secret before it is used, so that logs can hide it.
 
     Raises:
         ConfigurationError: What is there cannot be used, or ``oidc`` has no identity to show.
     """
     if auth == "oidc":
-        return oidc.exchanged(environ, base_url, audience=audience)
+        return oidc.exchanged(environ, base_url, audience=audience, mask=mask)
     if auth is None and not _names_a_key(environ) and environ.get(oidc.TOKEN_FILE, "").strip():
-        return oidc.exchanged(environ, base_url, audience=audience)
-    return api_key(environ, base_url)
+        return oidc.exchanged(environ, base_url, audience=audience, mask=mask)
+    key = api_key(environ, base_url)
+    if key is not None:
+        mask(key.value)
+    return key
 
 
 def api_key(environ: Mapping[str, str], base_url: str) -> ApiKey | None:

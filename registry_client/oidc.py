@@ -29,6 +29,10 @@ _OK, _REFUSED = 200, range(400, 500)
 _MOST = 1024 * 1024
 
 
+def no_log(secret: str) -> None:  # noqa: ARG001 - the form of a mask
+    """Hide nothing: where no log is kept, nothing can be seen in it."""
+
+
 class Identity(Protocol):
     """Who we are, said by somebody whom W&B believes."""
 
@@ -92,22 +96,25 @@ class ExchangedToken:
         base_url: The server that exchanges, and that alone will see the token.
         identity: Whom we show.
         connections: The way there; the caller of ``exchanged`` need not close them.
+        mask: Told every secret before it is used, so that logs can hide it.
         clock: Seconds that only go forward.
         sleep: Waits between tries.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - clock, patience and mask have their defaults
         self,
         base_url: str,
         identity: Identity,
         connections: Connections,
         *,
+        mask: Callable[[str], object] = no_log,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._base_url = base_url
         self._identity = identity
         self._connections = connections
+        self._mask = mask
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
@@ -146,6 +153,7 @@ class ExchangedToken:
 
     def _exchanged(self) -> tuple[str, float]:
         assertion = self._identity.token(self._connections)
+        self._mask(assertion)
         form = urlencode({"grant_type": _GRANT, "assertion": assertion})
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
         url = f"{self._base_url}/oidc/token"
@@ -156,6 +164,7 @@ class ExchangedToken:
         known = isinstance(token, str) and _TOKEN.fullmatch(token)
         if status != _OK or not known or isinstance(lifetime, bool) or not isinstance(lifetime, (int, float)):
             raise FetchError(f"{shown_host(url)} answered {status} to /oidc/token in a form we do not know")
+        self._mask(str(token))
         return str(token), float(lifetime)
 
     def _refusal(self, status: int, answer: Mapping[str, Any], assertion: str) -> str:
@@ -169,14 +178,20 @@ class ExchangedToken:
         )
 
 
-def exchanged(environ: Mapping[str, str], base_url: str, *, audience: str | None = None) -> ExchangedToken:
+def exchanged(
+    environ: Mapping[str, str],
+    base_url: str,
+    *,
+    audience: str | None = None,
+    mask: Callable[[str], object] = no_log,
+) -> ExchangedToken:
     """A token to be exchanged for the identity that this environment has.
 
     Raises:
         ConfigurationError: It has none, or W&B's cloud is asked and no audience is named.
     """
     connections = Connections(environ, user_agent=f"wandb-handoff/{__version__}")
-    return ExchangedToken(base_url, _identity(environ, base_url, audience), connections)
+    return ExchangedToken(base_url, _identity(environ, base_url, audience), connections, mask=mask)
 
 
 def _identity(environ: Mapping[str, str], base_url: str, audience: str | None) -> Identity:
