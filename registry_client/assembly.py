@@ -75,7 +75,8 @@ class Assembly:
     def _write(self, start: int, end: int, *, probe: bool) -> None:
         with closing(self._fetcher.fetch(self._entry, start, end, probe=probe)) as chunks:
             for chunk in chunks:
-                self._known.set()
+                if probe:
+                    self._known.set()
                 self._partial.write(start, chunk)
                 self._arrived(len(chunk))
                 start += len(chunk)

@@ -14,16 +14,19 @@ from registry_client.assembly import Assembly
 from registry_client.digest import Promise, verified
 from registry_client.errors import DiskFullError, FetchError, TargetError
 from registry_client.files import Tree
+from registry_client.lanes import Lanes, Task
 from registry_client.manifest import Manifest, ManifestEntry
 from registry_client.parallel import in_parallel
 from registry_client.partial import Partial, name_of
+from registry_client.parts import PART
 from registry_client.present import Present, plain_form, present, some
 from registry_client.progress import Progress
 from registry_client.staging import Staging
 from registry_client.transfer import Fetcher
 from registry_client.version import ArtifactVersion
 
-_SMALL = 1024 * 1024  # Files up to this size are held in memory until they are proven.
+_SMALL = 256 * 1024  # Files up to this size are held in memory until they are proven.
+_LARGE_AT_A_TIME = 8  # Connections for parts of large files.
 
 
 class Cache(Protocol):
@@ -160,7 +163,7 @@ class Filling:
             if outside is not None:
                 outside.stop()
 
-        def tasks() -> Iterator[Callable[[], object]]:
+        def tasks() -> Iterator[Task | Iterator[Task]]:
             for fetcher, contents in fetchers:
                 yield from self._tasks(fetcher, contents)
             if outside is not None:
@@ -168,7 +171,8 @@ class Filling:
 
         try:
             if fetchers or elsewhere:
-                in_parallel(lambda task: task(), tasks(), threads=self._threads, stop=stop)
+                lanes = Lanes(tasks(), most=_LARGE_AT_A_TIME)
+                in_parallel(lambda task: task(), lanes, threads=self._threads, stop=stop)
         finally:
             for partial in self._partials:
                 partial.close()
@@ -249,12 +253,14 @@ class Filling:
             holders[first.version.id][1][first.entry.path] = content
         return list(holders.values())
 
-    def _tasks(self, fetcher: Fetcher, contents: Mapping[str, Content]) -> Iterator[Callable[[], object]]:
+    def _tasks(self, fetcher: Fetcher, contents: Mapping[str, Content]) -> Iterator[Task | Iterator[Task]]:
         for content in fetcher.arriving(contents, lambda each: each.size):
             if content.size <= _SMALL:
                 yield bound(self._fetch_small, fetcher, content)
+            elif content.size < 2 * PART:
+                yield bound(self._fetch_medium, fetcher, content)
             else:
-                yield from self._assembly(fetcher, content).tasks()
+                yield self._fetch_large(fetcher, content)
 
     def _fetch_small(self, fetcher: Fetcher, content: Content) -> None:
         entry = content.first.entry
@@ -264,6 +270,13 @@ class Filling:
         self._arrived(len(data))
         self._put(content, data)
         self._add(content)
+
+    def _fetch_medium(self, fetcher: Fetcher, content: Content) -> None:
+        for task in self._assembly(fetcher, content).tasks():
+            task()
+
+    def _fetch_large(self, fetcher: Fetcher, content: Content) -> Iterator[Task]:
+        yield from self._assembly(fetcher, content).tasks()  # The file is opened when its turn comes.
 
     def _assembly(self, fetcher: Fetcher, content: Content) -> Assembly:
         entry = content.first.entry
