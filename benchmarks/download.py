@@ -1,4 +1,4 @@
-"""How fast a version is downloaded, in how much memory: our Action, W&B's SDK, and curl, which checks nothing.
+"""How fast a version is downloaded, in how much memory: our Action, W&B's SDK, and curl that checks nothing.
 
 All against the same server on loopback: W&B's stand-in, its files behind a real nginx with TLS.  Every
 command is a process of its own with empty folders, as on a fresh runner; each table is measured in turns.

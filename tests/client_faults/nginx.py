@@ -174,6 +174,7 @@ def running(folder: Path, *, workers: int = 2) -> Iterator[WandbBehindNginx]:
 def _listening() -> Iterator[socket.socket]:
     """A port that the kernel chose, held until nginx has it."""
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        listener.setblocking(False)  # Else a worker of nginx waits for ever where the other was faster.
         yield listener
 
 
