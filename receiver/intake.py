@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 from receiver import bearer, plan, signature
@@ -14,18 +16,31 @@ from receiver.allowance import Allowance
 from receiver.delivery import Delivery, Receipt, Rejection
 from receiver.dispatch import Dispatch
 from receiver.errors import BadPayloadError, LedgerError, RejectedError
-from receiver.event import TrialMessage, read_event
+from receiver.event import RegistryEvent, TrialMessage, read_event
 from receiver.secret import Secret, holds_one, without
 
 SOURCE = "wandb"
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_SHIFTS = range(125, -5, -5)
+
+
+class Taking(Protocol):
+    """A delivery on its way to the disk."""
+
+    def wait(self) -> None:
+        """Wait until it is there, or cannot be."""
+        ...
+
+    def result(self) -> Receipt:
+        """Wait, and return its receipt; or raise LedgerError: nothing of it is kept."""
+        ...
 
 
 class Store(Protocol):
     """The ledger, as far as it is needed here."""
 
-    def accept(self, delivery: Delivery, planned: Sequence[Dispatch], /, *, window: timedelta) -> Receipt:
-        """Keep all of it, on disk once this returns, or raise LedgerError and keep nothing.
+    def hand_in(self, delivery: Delivery, planned: Sequence[Dispatch], /, *, window: timedelta) -> Taking:
+        """Begin to keep all of it, without waiting, or raise LedgerError and keep nothing.
 
         What repeats the latest delivery of its slot within the window is not kept again.
         """
@@ -70,6 +85,19 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Begun:
+    """It is verified, read and planned, and on its way to the disk.
+
+    Attributes:
+        wait: Returns when ``end`` needs to wait no more.
+        end: Tells what became of it, or raises LedgerError: nothing of it is kept.
+    """
+
+    wait: Callable[[], None]
+    end: Callable[[], Accepted | Repeated]
+
+
+@dataclass(frozen=True)
 class Intake:
     """Takes webhooks in, one by one.
 
@@ -109,6 +137,11 @@ class Intake:
             RejectedError: It is not taken; a trace of it is kept, never its body.
             LedgerError: It could not be stored, and nothing of it is.
         """
+        begun = self.begin(webhook)
+        return begun if isinstance(begun, Trial) else begun.end()
+
+    def begin(self, webhook: Webhook) -> Begun | Trial:
+        """Do of ``receive`` what needs no wait; the rest is to be asked for."""
         try:
             encoding = self._verify(webhook)
             event = read_event(webhook.body)
@@ -116,37 +149,51 @@ class Intake:
             if isinstance(event, TrialMessage):
                 self.note(webhook.address, "test", 200)
                 return Trial(without(self._explain(event), self.hidden))
-            received_at = self.now()
-            delivery_id = self.new_id(received_at)
-            dispatches = plan.plan(
-                event,
-                delivery_id,
-                received_at,
-                repository=self.repository,
-                forward=self.forward,
-                overtakes=self.overtakes,
-            )
-            plan.check_no_secret(event, dispatches, self.hidden)
-            delivery = Delivery(
-                id=delivery_id,
-                source=SOURCE,
-                received_at=received_at,
-                address=webhook.address,
-                encoding=encoding,
-                body_sha256=hashlib.sha256(webhook.body).hexdigest(),
-                event=event,
-                slot=plan.slot(event, SOURCE),
-                fingerprint=plan.fingerprint(event, SOURCE),
-            )
-            receipt = self.store.accept(delivery, dispatches, window=self.window)
+            return self._keep(webhook, event, encoding)
         except RejectedError as error:
             raise self.rejected(error, webhook.address) from None
+
+    def _keep(self, webhook: Webhook, event: RegistryEvent, encoding: str | None) -> Begun:
+        received_at = self.now()
+        delivery_id = self.new_id(received_at)
+        dispatches = plan.plan(
+            event,
+            delivery_id,
+            received_at,
+            repository=self.repository,
+            forward=self.forward,
+            overtakes=self.overtakes,
+        )
+        if b"\\" in webhook.body:  # Without escapes, all that is kept stood in the body as it was searched.
+            plan.check_no_secret(event, dispatches, self.hidden)
+        delivery = Delivery(
+            id=delivery_id,
+            source=SOURCE,
+            received_at=received_at,
+            address=webhook.address,
+            encoding=encoding,
+            body_sha256=hashlib.sha256(webhook.body).hexdigest(),
+            event=event,
+            slot=plan.slot(event, SOURCE),
+            fingerprint=plan.fingerprint(event, SOURCE),
+        )
+        with self._noting_failure(webhook.address):
+            taking = self.store.hand_in(delivery, dispatches, window=self.window)
+        accepted = Accepted(delivery, dispatches, plan.ignored(event, dispatches))
+        return Begun(taking.wait, partial(self._end, taking, accepted))
+
+    def _end(self, taking: Taking, accepted: Accepted) -> Accepted | Repeated:
+        with self._noting_failure(accepted.delivery.address):
+            receipt = taking.result()
+        return Repeated(receipt) if receipt.duplicate else accepted
+
+    @contextmanager
+    def _noting_failure(self, address: str | None) -> Iterator[None]:
+        try:
+            yield
         except LedgerError as error:
-            self.note(webhook.address, error.reason, 503)
+            self.note(address, error.reason, 503)
             raise
-        if receipt.duplicate:
-            return Repeated(receipt)
-        return Accepted(delivery, dispatches, plan.ignored(event, dispatches))
 
     def rejected(self, error: RejectedError, address: str | None) -> RejectedError:
         """Keep a trace, and give the error back as it may be told."""
@@ -201,8 +248,9 @@ class Intake:
 
 def new_id(now: datetime) -> str:
     """A new id of 26 characters, safe in a URL; a later one sorts after an earlier one."""
-    number = int(now.timestamp() * 1000) << 80 | int.from_bytes(os.urandom(10), "big")
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -5, -5))
+    luck = random.getrandbits(80)  # No secret; and asking the kernel lets others go first.
+    number = int(now.timestamp() * 1000) << 80 | luck
+    return "".join([_ALPHABET[number >> shift & 31] for shift in _SHIFTS])
 
 
 def _template(trial: TrialMessage) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Flask, Response, current_app, g, json, request
+from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 
 from receiver import signature
@@ -16,11 +20,18 @@ from receiver.dispatch import Dispatch
 from receiver.errors import BodyTooLargeError, LedgerError, RejectedError
 from receiver.intake import Accepted, Intake, Repeated, Trial, Webhook
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
 WEBHOOK_PATH = "/webhooks/wandb"
 RETRY_AFTER = 30
 MAX_BODY = "HANDOFF_MAX_BODY"  # In the application's config.
 TOO_LARGE = "handoff.body_too_large"  # In the environ, by the worker: it did not read all of the body.
 _LONGEST_LOGGED = 100
+_BEGAN = "handoff.began"  # In the environ: when, by a clock that nobody sets.
+_SIGNATURE = f"HTTP_{signature.HEADER.upper().replace('-', '_')}"
+_JSON = ("Content-Type", "application/json")
+_HEADERS = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
 
 _log = logging.getLogger(__name__)
 
@@ -35,20 +46,110 @@ class UnsupportedEncodingError(RejectedError):
     status = 415
 
 
+class _App(Flask):
+    """Flask, which notes when a request began, and asks of no page whether it is asynchronous: none is."""
+
+    def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ[_BEGAN] = time.monotonic()
+        return super().wsgi_app(environ, start_response)
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What an answer says; ``log`` is its word in the log, where it is not the reason."""
+
+    status: int
+    body: Mapping[str, Any]
+    log: str = ""
+    headers: Sequence[tuple[str, str]] = ()
+
+
+class _Answer(Response):
+    """An answer in JSON, worked out as it goes out, and one line of the log.
+
+    Where there is something to ``wait`` for, whoever serves may do other things first: the answer begins
+    when its body is asked for, as WSGI allows.
+    """
+
+    def __init__(self, tell: Callable[[], _Told], wait: Callable[[], None] | None = None) -> None:
+        super().__init__()
+        self._tell = tell
+        self._wait = wait
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self._wait is None:
+            return [self._begin(environ, start_response)]
+        return Waiting(self._wait, lambda: self._begin(environ, start_response))
+
+    def _begin(self, environ: WSGIEnvironment, start_response: StartResponse) -> bytes:
+        told = self._told()
+        body = (json.dumps(told.body) + "\n").encode("ascii")
+        _log_line(environ, told)
+        length = ("Content-Length", str(len(body)))
+        start_response(_status(told.status), [_JSON, length, *_HEADERS, *told.headers])
+        return b"" if environ["REQUEST_METHOD"] == "HEAD" else body
+
+    def _told(self) -> _Told:
+        try:
+            return self._tell()
+        except LedgerError as error:
+            return _unavailable(error)
+        except Exception as error:  # noqa: BLE001 - as Flask does where it still looks
+            return _bug(error)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The body of an answer for which ``wait`` waits; iterating over it waits as well."""
+
+    wait: Callable[[], None]
+    begin: Callable[[], bytes]
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The one part that there is."""
+        yield self.begin()
+
+
+@cache
+def _status(code: int) -> str:
+    return f"{code} {HTTPStatus(code).phrase}"
+
+
+def _log_line(environ: WSGIEnvironment, told: _Told) -> None:
+    """One line for each request, without its query, headers or body."""
+    _log.info(
+        "%s %s %s %s %s %.0fms",
+        environ.get("REMOTE_ADDR"),
+        _printable(environ["REQUEST_METHOD"]),
+        _printable(environ.get("PATH_INFO", "")),
+        told.status,
+        told.log or told.body.get("reason") or "-",
+        (time.monotonic() - environ[_BEGAN]) * 1000,
+    )
+
+
+def _printable(text: str) -> str:
+    """The text as a line of the log may hold it."""
+    return ascii(text[:_LONGEST_LOGGED])[1:-1]
+
+
 def web_app(intake: Intake, checks: Mapping[str, Check], *, max_body: int) -> Flask:
     """The WSGI application around one intake; ``checks`` are what /readyz tells of."""
-    app = Flask(__name__, static_folder=None)
+    app = _App(__name__, static_folder=None)
     app.config[MAX_BODY] = max_body
     app.config["MAX_CONTENT_LENGTH"] = max_body + 1  # Werkzeug cuts a chunked body there: one too many tells.
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # The default provider has it.
     app.register_blueprint(_pages(intake, checks))
-    app.before_request(_start)
-    app.after_request(_finish)
-    app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(LedgerError, _unavailable)
-    app.register_error_handler(Exception, _bug)
+    for kind, tell in ((HTTPException, _http_error), (LedgerError, _unavailable), (Exception, _bug)):
+        app.register_error_handler(kind, _answering(tell))
     return app
+
+
+def _answering(tell: Callable[[Any], _Told]) -> Callable[[Any], _Answer]:
+    return lambda error: _Answer(partial(tell, error))
 
 
 def _pages(intake: Intake, checks: Mapping[str, Check]) -> Blueprint:
@@ -57,29 +158,58 @@ def _pages(intake: Intake, checks: Mapping[str, Check]) -> Blueprint:
     @pages.post(WEBHOOK_PATH)
     def wandb() -> Response:
         try:
-            answer = intake.receive(_webhook(intake))
+            begun = intake.begin(_webhook(intake))
         except RejectedError as error:
-            return _answer(
-                error.status, {"status": "rejected", "reason": error.reason, "message": str(error)}
-            )
-        if isinstance(answer, Trial):
-            return _answer(200, {"status": "test", "message": answer.text}, log="test")
-        return _repeated(answer) if isinstance(answer, Repeated) else _accepted(answer)
+            return _Answer(partial(_rejected, error))
+        if isinstance(begun, Trial):
+            return _Answer(partial(_tried, begun))
+        return _Answer(lambda: _kept(begun.end()), begun.wait)
 
     @pages.get("/healthz")
     def healthz() -> Response:
-        return _answer(200, {"status": "alive"})
+        return _Answer(lambda: _Told(200, {"status": "alive"}))
 
     @pages.get("/readyz")
     def readyz() -> Response:
-        told = {name: _tell(name, check) for name, check in checks.items()}
-        ready = all(one == "ok" for one in told.values())
-        return _answer(200 if ready else 503, {"status": "ready" if ready else "not ready", "checks": told})
+        readiness = _Readiness(checks)
+        return _Answer(readiness.tell, readiness.wait)
 
     return pages
 
 
-def _accepted(answer: Accepted) -> Response:
+class _Readiness:
+    """What /readyz tells: the checks may wait for a disk or a network."""
+
+    def __init__(self, checks: Mapping[str, Check]) -> None:
+        self._checks = checks
+        self._found: dict[str, str] = {}
+
+    def wait(self) -> None:
+        """Check, which may take a while."""
+        self._found = {name: _tell(name, check) for name, check in self._checks.items()}
+
+    def tell(self) -> _Told:
+        """Tell what is wrong."""
+        if not self._found:
+            self.wait()
+        ready = all(one == "ok" for one in self._found.values())
+        status = "ready" if ready else "not ready"
+        return _Told(200 if ready else 503, {"status": status, "checks": self._found})
+
+
+def _rejected(error: RejectedError) -> _Told:
+    return _Told(error.status, {"status": "rejected", "reason": error.reason, "message": str(error)})
+
+
+def _tried(trial: Trial) -> _Told:
+    return _Told(200, {"status": "test", "message": trial.text}, log="test")
+
+
+def _kept(answer: Accepted | Repeated) -> _Told:
+    return _repeated(answer) if isinstance(answer, Repeated) else _accepted(answer)
+
+
+def _accepted(answer: Accepted) -> _Told:
     told: dict[str, Any] = {
         "delivery": answer.delivery.id,
         "status": "accepted",
@@ -87,17 +217,17 @@ def _accepted(answer: Accepted) -> Response:
     }
     if answer.ignored:
         told["ignored"] = answer.ignored
-    return _answer(202, told, log=answer.delivery.id)
+    return _Told(202, told, log=answer.delivery.id)
 
 
-def _repeated(answer: Repeated) -> Response:
+def _repeated(answer: Repeated) -> _Told:
     first = answer.first
     told = {
         "delivery": first.delivery_id,
         "status": "duplicate",
         "dispatches": _dispatches(first.dispatches),
     }
-    return _answer(200, told, log=f"duplicate of {first.delivery_id}")
+    return _Told(200, told, log=f"duplicate of {first.delivery_id}")
 
 
 def _dispatches(dispatches: Sequence[Dispatch]) -> list[dict[str, str]]:
@@ -105,26 +235,28 @@ def _dispatches(dispatches: Sequence[Dispatch]) -> list[dict[str, str]]:
 
 
 def _webhook(intake: Intake) -> Webhook:
+    environ = request.environ
     try:
-        body = _body()
+        body = _body(environ)
     except RejectedError as error:
-        raise intake.rejected(error, request.remote_addr) from None
+        raise intake.rejected(error, environ.get("REMOTE_ADDR")) from None
     return Webhook(
         body=body,
-        signature=request.headers.get(signature.HEADER),
-        authorization=request.headers.get("Authorization"),
-        address=request.remote_addr,
+        signature=environ.get(_SIGNATURE),
+        authorization=environ.get("HTTP_AUTHORIZATION"),
+        address=environ.get("REMOTE_ADDR"),
     )
 
 
-def _body() -> bytes:
+def _body(environ: WSGIEnvironment) -> bytes:
     """The raw bytes: re-written JSON has another signature.  The type that they claim is not looked at."""
-    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+    if environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() != "identity":
         raise UnsupportedEncodingError("Content-Encoding: want none, the body as it was signed.")
     limit: int = current_app.config[MAX_BODY]
-    if (request.content_length or 0) > limit:
-        raise BodyTooLargeError(f"The body: want at most {limit} bytes, got {request.content_length}.")
-    too_large = request.environ.get(TOO_LARGE, False)
+    length = request.content_length
+    if (length or 0) > limit:
+        raise BodyTooLargeError(f"The body: want at most {limit} bytes, got {length}.")
+    too_large = environ.get(TOO_LARGE, False)
     body = b"" if too_large else request.get_data(cache=False)
     if too_large or len(body) > limit:
         raise BodyTooLargeError(f"The body: want at most {limit} bytes, got more.")
@@ -144,59 +276,24 @@ def _tell(name: str, check: Check) -> str:
     return "ok"
 
 
-def _unavailable(error: LedgerError) -> Response:
+def _unavailable(error: LedgerError) -> _Told:
     _log.error("a webhook could not be stored: %s", error)
     message = "The receiver cannot write its ledger now; nothing was kept. Its log has the reason."
-    response = _answer(503, {"status": "unavailable", "reason": error.reason, "message": message})
-    response.headers["Retry-After"] = str(RETRY_AFTER)
-    return response
+    body = {"status": "unavailable", "reason": error.reason, "message": message}
+    return _Told(503, body, headers=[("Retry-After", str(RETRY_AFTER))])
 
 
-def _answer(status: int, body: Mapping[str, Any], *, log: str = "") -> Response:
-    g.told = log or str(body.get("reason", ""))
-    response = Response(json.dumps(body) + "\n", status=status, mimetype="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return response
-
-
-def _http_error(error: HTTPException) -> Response:
+def _http_error(error: HTTPException) -> _Told:
     """What Flask and Werkzeug raise by themselves: no such page, no such method, half a request."""
-    status = error.code or 500
     name = error.name.lower()
-    response = _answer(
-        status, {"status": "rejected", "reason": name.replace(" ", "-"), "message": error.name}
-    )
-    for header, value in error.get_headers():
-        if header == "Allow":
-            response.headers[header] = value
-    return response
+    body = {"status": "rejected", "reason": name.replace(" ", "-"), "message": error.name}
+    allowed = [(header, value) for header, value in error.get_headers() if header == "Allow"]
+    return _Told(error.code or 500, body, headers=allowed)
 
 
-def _bug(error: Exception) -> Response:
+def _bug(error: Exception) -> _Told:
     """Log where it happened, but not the message: nobody knows what it holds."""
     where = "".join(traceback.format_tb(error.__traceback__))
     _log.error("unexpected %s\n%s", type(error).__name__, where)
     message = "Handoff has a fault; its log has more. Nothing is known to be kept."
-    return _answer(500, {"status": "error", "reason": "internal-error", "message": message})
-
-
-def _start() -> None:
-    g.began = time.monotonic()
-
-
-def _finish(response: Response) -> Response:
-    """One line for each request, without its query, headers or body."""
-    took = (time.monotonic() - g.began) * 1000 if "began" in g else 0.0
-    path = ascii(request.path[:_LONGEST_LOGGED])[1:-1]
-    method = ascii(request.method[:_LONGEST_LOGGED])[1:-1]
-    _log.info(
-        "%s %s %s %s %s %.0fms",
-        request.remote_addr,
-        method,
-        path,
-        response.status_code,
-        g.get("told") or "-",
-        took,
-    )
-    return response
+    return _Told(500, {"status": "error", "reason": "internal-error", "message": message})

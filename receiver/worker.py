@@ -10,6 +10,8 @@ import io
 import os
 import resource
 import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +20,7 @@ from gunicorn.http.errors import NoMoreData  # type: ignore[import-untyped]  # A
 from gunicorn.http.parser import RequestParser  # type: ignore[import-untyped]  # As above.
 from gunicorn.workers.base import Worker as GunicornWorker  # type: ignore[import-untyped]  # As above.
 
-from receiver.front import Answer, Front, Request, refusal
+from receiver.front import Answer, Begun, Front, Request, refusal
 from receiver.settings import LARGEST_MAX_BODY
 from receiver.views import MAX_BODY, TOO_LARGE
 
@@ -49,7 +51,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # As above.
         largest = getattr(self.wsgi, "config", {}).get(MAX_BODY, LARGEST_MAX_BODY)
         self._front = front = Front(
             self.sockets,
-            self.respond,
+            self.begin,
             threads=self.cfg.threads,
             connections=room(self.cfg.worker_connections),
             largest_body=largest,
@@ -74,7 +76,11 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # As above.
             self._front.wake()
 
     def respond(self, received: Request) -> Answer:
-        """Answer one request; called in a thread."""
+        """Answer one request, whatever there is to wait for."""
+        return self.begin(received).end()
+
+    def begin(self, received: Request) -> Begun:
+        """Have the application do what needs no wait; called in a thread."""
         wire = _Wire(received.data)
         request = None
         try:
@@ -83,19 +89,18 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # As above.
             if not received.too_large:
                 request.body = io.BytesIO(request.body.read())
                 if wire.left or parser.unreader.buf.getvalue():  # Two readings of one end: trust neither.
-                    return Answer(_UNCLEAR, keep=False)
+                    return _Known(Answer(_UNCLEAR, keep=False))
         except (StopIteration, NoMoreData):
-            return Answer(_CUT, keep=False)
+            return _Known(Answer(_CUT, keep=False))
         except Exception as error:  # noqa: BLE001 - none of the parser's errors is our fault
-            return self._error(request, received, error, at_worst="400 Bad Request")
+            return _Known(self._error(request, received, error, at_worst="400 Bad Request"))
         try:
-            keep = self._serve(request, wire, received)
+            return self._serve(request, wire, received)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
-            return self._error(request, received, error, at_worst="500 Internal Server Error")
-        return Answer(b"".join(wire.sent), keep)
+            return _Known(self._error(request, received, error, at_worst="500 Internal Server Error"))
 
-    def _serve(self, request: Any, wire: _Wire, received: Request) -> bool:
-        """Call the application; whether the connection may go on."""
+    def _serve(self, request: Any, wire: _Wire, received: Request) -> Begun:
+        """Call the application."""
         self.cfg.pre_request(self, request)
         began = datetime.now()  # noqa: DTZ005 - gunicorn's log wants the difference of two such
         response, environ = wsgi.create(request, wire, received.client, received.server, self.cfg)
@@ -105,16 +110,29 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # As above.
         if received.too_large or not self.alive or not self.cfg.keepalive:
             response.force_close()
         parts = self.wsgi(environ, response.start_response)
+
+        def end() -> Answer:
+            try:
+                self._write(parts, response)
+            except Exception as error:  # noqa: BLE001 - as in begin
+                return self._error(request, received, error, at_worst="500 Internal Server Error")
+            finally:
+                self.log.access(response, request, environ, datetime.now() - began)  # noqa: DTZ005 - as above
+            self.cfg.post_request(self, request, environ, response)
+            return Answer(b"".join(wire.sent), keep=not response.should_close())
+
+        return _Begun(getattr(parts, "wait", None), end)
+
+    @staticmethod
+    def _write(parts: Iterable[bytes], response: Any) -> None:
+        """Take the answer from the application."""
         try:
             for part in parts:
                 response.write(part)
             response.close()
         finally:
-            self.log.access(response, request, environ, datetime.now() - began)  # noqa: DTZ005 - as above
             if hasattr(parts, "close"):
                 parts.close()
-        self.cfg.post_request(self, request, environ, response)
-        return not response.should_close()
 
     def _count(self) -> None:
         self.nr += 1
@@ -131,6 +149,25 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # As above.
             status = at_worst
         name = status.partition(" ")[2]
         return Answer(refusal(status, name.lower().replace(" ", "-"), name), keep=False)
+
+
+@dataclass(frozen=True)
+class _Begun:
+    wait: Callable[[], None] | None
+    end: Callable[[], Answer]
+
+
+class _Known:
+    """An answer that is there already."""
+
+    wait = None
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    def end(self) -> Answer:
+        """Give it."""
+        return self._answer
 
 
 class _Wire:

@@ -7,18 +7,27 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from receiver import front
-from receiver.front import Answer, Front, Request
+from receiver.front import Answer, Begun, Front, Request
 
 LIMIT = 1_000_000
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BIG = 20_000_000
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that is begun."""
+
+    wait: Callable[[], None] | None
+    end: Callable[[], Answer]
 
 
 class Service:
@@ -31,18 +40,25 @@ class Service:
         self.let_go = threading.Event()
         self.busy = threading.Semaphore(0)
         self.front = Front(
-            [self.listener], self.respond, threads=threads, connections=connections, largest_body=LIMIT
+            [self.listener], self.begin, threads=threads, connections=connections, largest_body=LIMIT
         )
         self.running = True
         self.thread = threading.Thread(target=self._run)
 
-    def respond(self, request: Request) -> Answer:
+    def begin(self, request: Request) -> Begun:
         """Answer by the path: at once, when let go, at length, for the last time, or not at all."""
         self.asked.append(request)
+        waits = request.data.split(b" ")[1] == b"/wait"
+        return Asked(self.wait if waits else None, lambda: self.answer(request))
+
+    def wait(self) -> None:
+        """Until let go."""
+        self.busy.release()
+        assert self.let_go.wait(20)
+
+    def answer(self, request: Request) -> Answer:
+        """What there is to say."""
         path = request.data.split(b" ")[1]
-        if path == b"/wait":
-            self.busy.release()
-            assert self.let_go.wait(20)
         if path == b"/gone":
             raise OSError("nobody is there")
         data = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BIG + b"x" * BIG if path == b"/big" else OK
@@ -212,6 +228,54 @@ def test_those_that_are_answered_are_safe() -> None:
         for client in clients:
             assert read(client) == OK
             client.close()
+
+
+def test_who_waits_holds_up_nobody_begun_with_it() -> None:
+    """Of requests that one thread begins together, those that need no wait are answered at once."""
+    with Service(threads=1) as service, contextlib.ExitStack() as open_ones:
+        clients = [open_ones.enter_context(service.connect()) for _ in range(3)]
+        with service.front._turn:  # So that all three are there once a thread has its turn.
+            for client, path in zip(clients, (b"/", b"/wait", b"/"), strict=True):
+                client.sendall(b"GET %s HTTP/1.1\r\n\r\n" % path)
+            latest = time.monotonic() + 20
+            while service.front._answering < 3:
+                assert time.monotonic() < latest
+        assert read(clients[0]) == OK
+        assert read(clients[2]) == OK
+        assert service.busy.acquire(timeout=20)
+        service.let_go.set()
+        assert read(clients[1]) == OK
+
+
+def test_while_one_waits_another_has_its_turn() -> None:
+    """With two threads, whoever comes while one waits is begun and answered."""
+    with Service(threads=2) as service, service.connect() as slow, service.connect() as quick:
+        slow.sendall(b"GET /wait HTTP/1.1\r\n\r\n")
+        assert service.busy.acquire(timeout=20)
+        assert ask(quick) == OK
+        service.let_go.set()
+        assert read(slow) == OK
+
+
+def test_one_thread_computes_at_a_time() -> None:
+    """Of two requests that come at once the second is begun after the first, whatever the threads."""
+    with Service(threads=8) as service, contextlib.ExitStack() as open_ones:
+        at_once = []
+        computing = threading.Semaphore(1)
+        begin = service.front._begin
+
+        def watched(request: Request) -> Begun:
+            at_once.append(not computing.acquire(blocking=False))
+            threading.Event().wait(0.001)  # As a system call does, it lets others go on.
+            computing.release()
+            return begin(request)
+
+        service.front._begin = watched
+        clients = [open_ones.enter_context(service.connect()) for _ in range(20)]
+        for client in clients:
+            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert [read(client) for client in clients] == [OK] * 20
+        assert at_once == [False] * 20
 
 
 def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

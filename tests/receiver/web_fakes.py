@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,18 @@ class FakeClock:
         self.now += timedelta(**by)
 
 
+class FakeTaking:
+    """A delivery on its way into a ledger in memory."""
+
+    def __init__(self, accept: Callable[[], Receipt]) -> None:
+        self.result = accept
+        self.waited = False
+
+    def wait(self) -> None:
+        """There is nothing to wait for."""
+        self.waited = True
+
+
 class FakeLedger:
     """A ledger in memory: it keeps a delivery with all its dispatches, or, while ``down``, nothing at all."""
 
@@ -90,8 +102,14 @@ class FakeLedger:
         self.kept: list[tuple[Delivery, tuple[Dispatch, ...]]] = []
         self.rejections: list[Rejection] = []
 
-    def accept(self, delivery: Delivery, dispatches: Sequence[Dispatch], /, *, window: timedelta) -> Receipt:
-        """Keep both, or raise LedgerError and keep neither; a repetition of the slot's latest is not kept."""
+    def hand_in(
+        self, delivery: Delivery, dispatches: Sequence[Dispatch], /, *, window: timedelta
+    ) -> FakeTaking:
+        """Keep both when the result is asked for, or raise LedgerError then and keep neither."""
+        return FakeTaking(lambda: self._accept(delivery, dispatches, window))
+
+    def _accept(self, delivery: Delivery, dispatches: Sequence[Dispatch], window: timedelta) -> Receipt:
+        """A repetition of the slot's latest is not kept."""
         self._check_up()
         for first, planned in reversed(self.kept):
             if first.slot == delivery.slot:
