@@ -191,12 +191,22 @@ class Fetcher:
             if url is None:
                 return self._open_endpoint(entry, offset, length)
             try:
-                return self._source.open(url, offset=offset, length=length)
+                return self._opened(entry, url, offset, length)
             except StaleUrlError as error:
                 if renewals == _RENEWALS:
                     raise FetchError(f"{entry.path}: {error}, though renewed {renewals} times") from error
                 renewals += 1
                 self._renew(entry, url)
+
+    def _opened(
+        self, entry: ManifestEntry, url: str, offset: int, length: int | None, *, signed_in: bool = False
+    ) -> AbstractContextManager[Answer]:
+        try:
+            return self._source.open(url, offset=offset, length=length, signed_in=signed_in)
+        except (StaleUrlError, TransientError):
+            raise
+        except FetchError as error:  # No further try: it is the last that is said of the file.
+            raise type(error)(f"{entry.path}: {error}") from error
 
     def _renew(self, entry: ManifestEntry, stale: str) -> None:
         if self._urls.get(entry.path) != stale:
@@ -213,7 +223,7 @@ class Fetcher:
         refusals: list[str] = []
         for url in self._source.file_endpoints(self._version, self._manifest, entry):
             try:
-                return self._source.open(url, offset=offset, length=length, signed_in=True)
+                return self._opened(entry, url, offset, length, signed_in=True)
             except StaleUrlError as error:  # noqa: PERF203 - each round waits for the network
                 refusals.append(str(error))
         raise FetchError(f"{entry.path}: W&B gives no URL for it; {'; '.join(refusals)}")
