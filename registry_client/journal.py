@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from registry_client.files import Tree, read_at, write_all
 
-_LINE = re.compile(rb"(\d{1,19}) (\d{1,19})\n")
+_LINE = re.compile(rb"^(\d{1,19}) (\d{1,19})\n", re.MULTILINE)
 _MOST = 64 * 1024 * 1024  # Nobody's journal is longer; a file that somebody else put there may be.
 
 
