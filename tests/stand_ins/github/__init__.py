@@ -3,7 +3,16 @@
 from tests.stand_ins.github.asked import Asked
 from tests.stand_ins.github.faults import Fault
 from tests.stand_ins.github.stand_in import GitHubStandIn, Violation
-from tests.stand_ins.github.state import App, Dispatched, Installation, Repository, Run, Token, Workflow
+from tests.stand_ins.github.state import (
+    App,
+    Dispatched,
+    Installation,
+    Repository,
+    Run,
+    Started,
+    Token,
+    Workflow,
+)
 
 __all__ = [
     "App",
@@ -14,6 +23,7 @@ __all__ = [
     "Installation",
     "Repository",
     "Run",
+    "Started",
     "Token",
     "Violation",
     "Workflow",

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from tests.stand_ins.github import documents, tokens
 from tests.stand_ins.github.asked import Answer, Asked, Refused
 from tests.stand_ins.github.description import Broken
-from tests.stand_ins.github.state import HOURLY, Dispatched, Repository, State, Token
+from tests.stand_ins.github.state import HOURLY, Dispatched, Repository, Started, State, Token, Workflow
 
 API_VERSIONS = ("2022-11-28", "2026-03-10")
 LARGEST_PAYLOAD = 65_535
@@ -169,10 +169,25 @@ class Api:
     def _workflow_dispatch(self, call: Call) -> Answer:
         token, repository = self._seen(call)
         check_permission(token, "actions", "write", call.headers)
+        wanted = call.asked.json if call.asked.body else {}
+        if "return_run_details" in wanted and not self.state.knows_run_details:
+            raise Refused(400, 'Invalid request.\n\n"return_run_details" is not a permitted key.')
         call.check_body()
-        if not any(workflow.file == call.values["workflow_id"] for workflow in repository.workflows):
+        workflow = next(
+            (each for each in repository.workflows if each.file == call.values["workflow_id"]), None
+        )
+        if workflow is None:
             raise Refused(404, "Not Found")
-        return Answer(204)
+        started = Started(repository.name, workflow.file, wanted["ref"], wanted.get("inputs", {}))
+        check_start(workflow, started)
+        run = self.state.start(repository, workflow, started, call.now)
+        newest = call.asked.headers.get("x-github-api-version") == API_VERSIONS[-1]
+        if not (wanted.get("return_run_details") or newest):
+            return Answer(204)
+        shown = documents.run(run, self.api, self.html)
+        return Answer(
+            200, {"workflow_run_id": run.id, "run_url": shown["url"], "html_url": shown["html_url"]}
+        )
 
     # What several need.
 
@@ -240,6 +255,19 @@ def check_headers(asked: Asked) -> None:
     version = asked.headers.get("x-github-api-version", API_VERSIONS[0])
     if version not in API_VERSIONS:
         raise Refused(400, f"{version!r} is not a supported version.")
+
+
+def check_start(workflow: Workflow, started: Started) -> None:
+    """Refuse what GitHub refuses of a workflow_dispatch, in its words."""
+    if not workflow.enabled:
+        raise Refused(422, "Cannot trigger a 'workflow_dispatch' on a disabled workflow")
+    if started.ref not in {"main", "refs/heads/main"}:
+        raise Refused(422, f"No ref found for: {started.ref}")
+    if workflow.inputs is None:
+        raise Refused(422, "Workflow does not have 'workflow_dispatch' trigger")
+    unexpected = sorted(started.inputs.keys() - set(workflow.inputs))
+    if unexpected:
+        raise Refused(422, f"Unexpected inputs provided: {json.dumps(unexpected)}")
 
 
 def check_permission(token: Token, name: str, level: str, headers: dict[str, str]) -> None:

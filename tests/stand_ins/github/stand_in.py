@@ -25,6 +25,7 @@ from tests.stand_ins.github.state import (
     Installation,
     Repository,
     Run,
+    Started,
     State,
     Token,
     Workflow,
@@ -63,12 +64,13 @@ class GitHubStandIn:
         port: int = 0,
         base_path: str = "",
         html_url: str = "https://github.com",
+        knows_run_details: bool = True,
     ) -> None:
         self._now = now
         self._port = port
         self._base_path = base_path
         self._html_url = html_url
-        self._state = State()
+        self._state = State(knows_run_details=knows_run_details)
         self._judge = description.load()
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
@@ -208,6 +210,12 @@ class GitHubStandIn:
         """The dispatches that were accepted, in order."""
         with self._state.changed:
             return tuple(self._state.dispatches)
+
+    @property
+    def started(self) -> Sequence[Started]:
+        """The workflows that were started by name, in order."""
+        with self._state.changed:
+            return tuple(self._state.started)
 
     @property
     def runs(self) -> Sequence[Run]:

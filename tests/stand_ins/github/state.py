@@ -18,13 +18,16 @@ class Workflow:
 
     Attributes:
         types: Its ``types:``; empty listens to every type.
-        run_name_shows_key: Its ``run-name`` holds ``${{ github.event.client_payload.handoff.key }}``.
+        run_name_shows_key: Its ``run-name`` holds ``${{ github.event.client_payload.handoff.key }}``, or with
+            workflow_dispatch ``${{ inputs.handoff_key }}``.
+        inputs: What ``workflow_dispatch`` declares; None where it does not listen to that.
     """
 
     file: str
     types: tuple[str, ...] = ()
     run_name_shows_key: bool = True
     enabled: bool = True
+    inputs: tuple[str, ...] | None = ()
 
     def listens_to(self, event_type: str) -> bool:
         """Whether a dispatch of this type starts it."""
@@ -99,6 +102,16 @@ class Dispatched:
 
 
 @dataclass(frozen=True)
+class Started:
+    """A ``workflow_dispatch`` that was accepted."""
+
+    repository: str
+    workflow: str
+    ref: str
+    inputs: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Run:
     """A workflow run that a dispatch started."""
 
@@ -120,8 +133,10 @@ class State:
     apps: dict[str, App] = field(default_factory=dict)
     installations: dict[int, Installation] = field(default_factory=dict)
     dispatches: list[Dispatched] = field(default_factory=list)
+    started: list[Started] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     budgets: dict[str, Budget] = field(default_factory=dict)
+    knows_run_details: bool = True  # GitHub Enterprise Server up to 3.20 does not.
     secondary: list[str | None] = field(default_factory=list)  # Retry-After of the refusals to come.
     ids: count[int] = field(default_factory=lambda: count(1001))
     changed: threading.Condition = field(default_factory=lambda: threading.Condition(threading.RLock()))
@@ -157,6 +172,17 @@ class State:
                 if workflow.listens_to(dispatched.event_type):
                     self._start(repository, workflow, dispatched)
             self.changed.notify_all()
+
+    def start(self, repository: Repository, workflow: Workflow, started: Started, at: datetime) -> Run:
+        """Keep the workflow_dispatch and start its run."""
+        key = started.inputs.get("handoff_key", "") if workflow.run_name_shows_key else ""
+        with self.changed:
+            self.started.append(started)
+            title = f"{workflow.file} {key}".strip()
+            run = Run(next(self.ids), repository, workflow, title, "workflow_dispatch", at)
+            self.runs.append(run)
+            self.changed.notify_all()
+        return run
 
     def _start(self, repository: Repository, workflow: Workflow, dispatched: Dispatched) -> None:
         handoff = dispatched.client_payload.get("handoff")
