@@ -16,6 +16,7 @@ from registry_client.patience import TransientError
 from registry_client.stored import Proof, Stored, changed
 
 _OTHER = 412
+_AHEAD = 8 * 1024 * 1024  # One request brings so much, and the SDK keeps it in memory.
 
 
 class AzFiles:
@@ -51,11 +52,11 @@ class AzFiles:
         got = found.properties.etag or ""
         if got.strip('"') != entry.digest:
             raise VerificationError(changed(entry, f"the ETag {got}"))
-        yield Stored(_chunks(entry, found), offset, found.properties.size, proof=_proof(found.properties))
+        yield Stored(_chunks(entry, found), offset, offset + found.size, proof=_proof(found.properties))
 
     def _download(self, entry: ManifestEntry, offset: int) -> Any:
         from azure.core import MatchConditions  # noqa: PLC0415 - an extra
-        from azure.core.exceptions import ResourceModifiedError  # noqa: PLC0415
+        from azure.core.exceptions import HttpResponseError  # noqa: PLC0415
 
         account, container, name = _place(entry)
         service = self._service(account)
@@ -66,7 +67,9 @@ class AzFiles:
         try:
             same = {"etag": f'"{entry.digest}"', "match_condition": MatchConditions.IfNotModified}
             return blob.download_blob(**same, **asked)
-        except ResourceModifiedError:
+        except HttpResponseError as error:
+            if error.status_code != _OTHER:
+                raise
             if (older := _older(service.get_container_client(container), name, entry.digest)) is None:
                 raise
             return blob.download_blob(version_id=older, **asked)
@@ -83,7 +86,12 @@ def _signed_in() -> Callable[[str], Any]:
                 from azure.storage.blob import BlobServiceClient  # noqa: PLC0415
 
                 clients[account] = BlobServiceClient(
-                    account, credential=DefaultAzureCredential(), connection_timeout=10, read_timeout=30
+                    account,
+                    credential=DefaultAzureCredential(),
+                    connection_timeout=10,
+                    read_timeout=30,
+                    max_single_get_size=_AHEAD,
+                    max_chunk_get_size=_AHEAD,
                 )
             return clients[account]
 

@@ -18,6 +18,7 @@ from registry_client.stored import Proof, Storage, Stored
 from registry_client.version import ArtifactVersion
 
 _TRIES = 6  # In a row that bring nothing.
+_AT_A_TIME = 8  # The SDKs keep megabytes of each in memory.
 
 
 class Outside:
@@ -45,6 +46,7 @@ class Outside:
         self._limit = limit
         self._stopped = threading.Event()
         self._sleep = self._stopped.wait if sleep is None else sleep
+        self._turns = threading.BoundedSemaphore(_AT_A_TIME)
         self._lock = threading.Lock()
         self._aborts: dict[int, Callable[[], object]] = {}
 
@@ -67,6 +69,17 @@ class Outside:
             FetchError: It could not be fetched, in spite of new tries.
         """
         self.check([entry])
+        with self._turns:
+            yield from self._fetch(entry)
+
+    def stop(self) -> None:
+        """End every fetch."""
+        self._stopped.set()
+        with self._lock:
+            for abort in self._aborts.values():
+                abort()
+
+    def _fetch(self, entry: ManifestEntry) -> Iterator[bytes]:
         whole, faults = _Whole(entry, self._limit), 0
         while True:
             before = whole.seen
@@ -79,13 +92,6 @@ class Outside:
             else:
                 whole.check()
                 return
-
-    def stop(self) -> None:
-        """End every fetch."""
-        self._stopped.set()
-        with self._lock:
-            for abort in self._aborts.values():
-                abort()
 
     def _lacks(self, entry: ManifestEntry) -> str | None:
         if not references.pinned(entry):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
 from registry_client.errors import ConfigurationError, ReferenceEntriesError
-from registry_client.manifest import ManifestEntry
 from registry_client.reference import ArtifactId
 from registry_client.references import (
     InArtifact,
@@ -20,12 +18,8 @@ from registry_client.references import (
     refused,
     shown,
 )
-from registry_client.version import DigestAlgorithm
 from tests.fakes import FakeRegistry
-
-
-def pointer(reference: str, digest: str = "etag", size: int = 0, **more: Any) -> ManifestEntry:
-    return ManifestEntry("far.bin", digest, size, DigestAlgorithm.MD5, None, reference, **more)
+from tests.registry_client.pointers import pointer
 
 
 @pytest.mark.parametrize("text", ["fail", "LIST", " fetch "])
