@@ -8,10 +8,11 @@
         done = download(version, Path("model"), wandb)
     print(version.name, version.digest, done.directory)
 
-``connect`` takes the key from WANDB_API_KEY, the file WANDB_API_KEY_FILE or the netrc, and the server
-from WANDB_BASE_URL.  ``resolve`` pins what a name means now: the ArtifactVersion never changes.
-``download`` checks the manifest against the version's digest, and every file against the manifest while
-it arrives; the directory appears whole or not at all.  Whatever goes wrong is a RegistryError, whose
+``connect`` takes the key from WANDB_API_KEY, the file WANDB_API_KEY_FILE or the netrc (or exchanges an
+identity token for one), and the server from WANDB_BASE_URL.  ``resolve`` pins what a name means now: the
+ArtifactVersion never changes.  ``download`` checks the manifest against the version's digest, and every
+file against the manifest; what is in the directory or a ``Cache`` already is proven too, and not fetched;
+the directory appears whole or not at all.  Whatever goes wrong is a RegistryError, whose
 ``reason`` says what to do next and whose ``retryable`` says whether to try again.
 """
 
@@ -24,6 +25,7 @@ from collections.abc import Mapping
 
 from registry_client import credentials
 from registry_client.api import WandbApi
+from registry_client.cache import Cache
 from registry_client.download import Download, download
 from registry_client.errors import (
     AccessDeniedError,
@@ -31,20 +33,25 @@ from registry_client.errors import (
     ArtifactDeletedError,
     ArtifactNotCommittedError,
     ArtifactNotFoundError,
+    CertificateError,
     ConfigurationError,
+    DiskFullError,
     FetchError,
     InvalidReferenceError,
     ManifestError,
+    ProxyError,
     ReferenceEntriesError,
     RegistryError,
     TargetError,
+    TooLargeError,
     VerificationError,
 )
 from registry_client.manifest import Manifest, ManifestEntry
 from registry_client.progress import Progress
 from registry_client.reference import ArtifactId, ArtifactRef, CollectionPath, parse_reference
+from registry_client.references import ReferencePolicy
 from registry_client.resolve import resolve
-from registry_client.version import ArtifactVersion, DigestAlgorithm
+from registry_client.version import ArtifactVersion, DigestAlgorithm, SourceRun
 
 __all__ = [
     "AccessDeniedError",
@@ -55,9 +62,12 @@ __all__ = [
     "ArtifactNotFoundError",
     "ArtifactRef",
     "ArtifactVersion",
+    "Cache",
+    "CertificateError",
     "CollectionPath",
     "ConfigurationError",
     "DigestAlgorithm",
+    "DiskFullError",
     "Download",
     "FetchError",
     "InvalidReferenceError",
@@ -65,9 +75,13 @@ __all__ = [
     "ManifestEntry",
     "ManifestError",
     "Progress",
+    "ProxyError",
     "ReferenceEntriesError",
+    "ReferencePolicy",
     "RegistryError",
+    "SourceRun",
     "TargetError",
+    "TooLargeError",
     "VerificationError",
     "WandbApi",
     "__version__",

@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import count
 from pathlib import Path
@@ -23,7 +22,6 @@ from registry_client.download import Download, download
 from registry_client.errors import ConfigurationError, RegistryError
 from registry_client.expect import check_digest
 from registry_client.inputs import ALIAS_OF_EVENT, Inputs, cache_place, with_inputs
-from registry_client.manifest import ManifestEntry
 from registry_client.outputs import Downloaded, directory_name, outputs
 from registry_client.papers import write_papers
 from registry_client.progress import Lines
@@ -105,7 +103,7 @@ def run(environ: Mapping[str, str], workflow: Workflow, now: Callable[[], dateti
     credential = credentials.sign_in(environ, base_url, auth=inputs.auth, audience=inputs.audience or None)
     if credential is not None:
         _mask(credential, workflow)
-    with WandbApi(base_url, credential) as registry:
+    with WandbApi(base_url, credential, environ=environ) as registry:
         version = resolve(
             trigger.reference,
             registry,
@@ -202,26 +200,21 @@ def _known(
     tool = f"wandb-handoff/{__version__}"
     if done is None:
         return provenance(version, None, verified_at=None, tool=tool, trigger=trigger)
-    there = replace(done.manifest, entries=_files(done))
-    return provenance(version, there, verified_at=at, tool=tool, trigger=trigger, listed=done.references)
+    there, listed = done.present, done.references
+    return provenance(version, there, verified_at=at, tool=tool, trigger=trigger, listed=listed)
 
 
 def _downloaded(done: Download, known: Mapping[str, Any]) -> Downloaded:
     papers = write_papers(done, known)
     return Downloaded(
         path=str(done.directory),
-        files=_files(done),
+        files=done.present.entries,
         left_out=len(done.references),
         provenance=str(papers.provenance),
         references=str(papers.references or ""),
         fetched=done.fetched,
         reused=done.reused,
     )
-
-
-def _files(done: Download) -> tuple[ManifestEntry, ...]:
-    left_out = {entry.path for entry in done.references}
-    return tuple(entry for entry in done.manifest.entries if entry.path not in left_out)
 
 
 def _in_workspace(path: Path, environ: Mapping[str, str]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,13 @@ class Download:
     fetched: int = 0
     reused: int = 0
     provenance: Path | None = None
+
+    @property
+    def present(self) -> Manifest:
+        """The manifest of what is there, without what was left out."""
+        left_out = {entry.path for entry in self.references}
+        entries = tuple(entry for entry in self.manifest.entries if entry.path not in left_out)
+        return dataclasses.replace(self.manifest, entries=entries)
 
     @property
     def size(self) -> int:

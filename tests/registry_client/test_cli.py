@@ -1,8 +1,10 @@
-"""`handoff resolve` and `handoff download`, as their parser runs them."""
+"""`handoff resolve`, `list`, `download` and `cat`, as their parser runs them."""
 
 from __future__ import annotations
 
 import argparse
+import base64
+import hashlib
 import io
 import json
 import signal
@@ -13,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from registry_client.cli import add_commands, sigterm_unwinds
-from tests.stand_ins.wandb import WandbStandIn
+from registry_client.cli import add_commands
+from tests.stand_ins.wandb import Run, WandbStandIn
 
 FLOWER = "acme/vision/flower"
 LINKED = "acme-org/wandb-registry-model/Flower"
@@ -41,8 +43,11 @@ def handoff(wandb: WandbStandIn) -> Handoff:
 
     def run(*arguments: object, **more: str) -> Said:
         args = parser.parse_args([str(each) for each in arguments])
-        out, err = io.StringIO(), io.StringIO()
-        return Said(args.run(args, environ | more, out, err), out.getvalue(), err.getvalue())
+        raw, err = io.BytesIO(), io.StringIO()
+        out = io.TextIOWrapper(raw, encoding="utf-8", newline="\n")
+        code = args.run(args, environ | more, out, err)
+        out.flush()
+        return Said(code, raw.getvalue().decode("utf-8", "surrogateescape"), err.getvalue())
 
     return run
 
@@ -75,12 +80,13 @@ def test_resolve_prints_what_a_person_wants_to_know(wandb: WandbStandIn, handoff
         "  size        5.0 kB in 2 files",
     ]
     assert lines[8].startswith("  created     20")
-    assert lines[9:12] == [
+    assert lines[9:13] == [
+        "  by          ana",
         "  about       Tells cats from dogs.",
         "  metadata    accuracy: 0.93",
         '  metadata    classes: ["cat", "Köter"]',
     ]
-    assert lines[12].startswith(f"  page        {wandb.url}/orgs/Acme%20Inc/")
+    assert lines[13].startswith(f"  page        {wandb.url}/orgs/Acme%20Inc/")
 
 
 def test_resolve_prints_json(wandb: WandbStandIn, handoff: Handoff) -> None:
@@ -109,8 +115,22 @@ def test_resolve_prints_json(wandb: WandbStandIn, handoff: Handoff) -> None:
         "description": None,
         "size": 5007,
         "file_count": 2,
+        "source_run": None,
+        "created_by": "ana",
         "url": f"{wandb.url}/acme/vision/artifacts/model/flower/v0",
     }
+
+
+def test_resolve_names_the_run(wandb: WandbStandIn, handoff: Handoff) -> None:
+    """
+    With its commit, for a person and for programs.
+    """
+    run = Run("abc123", commit="c0ffee")
+    wandb.log_artifact(FLOWER, FILES, run=run)
+
+    assert "(acme/vision/abc123, commit c0ffee)\n" in handoff("resolve", f"{FLOWER}:v0").out
+    told = json.loads(handoff("resolve", f"{FLOWER}:v0", "--json").out)["source_run"]
+    assert (told["path"], told["commit"]) == ("acme/vision/abc123", "c0ffee")
 
 
 def test_a_terminal_is_not_commanded_from_wandb(wandb: WandbStandIn, handoff: Handoff) -> None:
@@ -155,7 +175,7 @@ def test_download_can_be_quiet_and_print_json(
     wandb: WandbStandIn, handoff: Handoff, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    The object of resolve, and the whole path.
+    The object of resolve, the whole paths, and what came over the network.
     """
     monkeypatch.chdir(tmp_path)
     wandb.log_artifact(FLOWER, FILES)
@@ -165,6 +185,137 @@ def test_download_can_be_quiet_and_print_json(
     assert (said.code, said.err) == (0, "")
     assert json.loads(said.out)["path"] == str(tmp_path / "model")
     assert json.loads(said.out)["artifact"] == f"{FLOWER}:v0"
+    assert json.loads(said.out)["provenance"] == str(tmp_path / "model.provenance.json")
+    assert json.loads(said.out)["references"] is None
+    assert (json.loads(said.out)["fetched"], json.loads(said.out)["reused"]) == (5007, 0)
+
+
+def test_download_takes_what_is_here(wandb: WandbStandIn, handoff: Handoff, tmp_path: Path) -> None:
+    """
+    From the directory, or from the cache that the SDK's variable names; `none` is no cache.
+    """
+    wandb.log_artifact(FLOWER, FILES)
+
+    def reused(directory: str, *more: str) -> int:
+        said = handoff(
+            "download", f"{FLOWER}:v0", tmp_path / directory, "--json", *more, WANDB_CACHE_DIR=cache
+        )
+        assert said.code == 0, said.err
+        return int(json.loads(said.out)["reused"])
+
+    cache = str(tmp_path / "cache")
+    assert [reused("a"), reused("a"), reused("b"), reused("c", "--cache-dir", "none")] == [0, 5007, 5007, 0]
+
+
+def test_download_selects(wandb: WandbStandIn, handoff: Handoff, tmp_path: Path) -> None:
+    """
+    Each glob has an option of its own.
+    """
+    wandb.log_artifact(FLOWER, {"a.txt": b"a", "b.txt": b"b", "c.bin": b"c", "d": b"d"})
+
+    globs = ("--include", "*.txt", "--include", "*.bin", "--exclude", "a.*")
+    said = handoff("download", f"{FLOWER}:v0", tmp_path / "model", *globs)
+
+    assert said.code == 0, said.err
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["b.txt", "c.bin"]
+
+
+def test_download_replaces_when_told(wandb: WandbStandIn, handoff: Handoff, tmp_path: Path) -> None:
+    """
+    And only then.
+    """
+    wandb.log_artifact(FLOWER, FILES)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine").write_bytes(b"x")
+
+    refused = handoff("download", f"{FLOWER}:v0", tmp_path / "model")
+    assert (refused.code, "--replace" in refused.err) == (11, True)
+    assert handoff("download", f"{FLOWER}:v0", tmp_path / "model", "--replace").code == 0
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == sorted(FILES)
+
+
+def test_download_lists_what_lies_elsewhere(wandb: WandbStandIn, handoff: Handoff, tmp_path: Path) -> None:
+    """
+    When told to; otherwise it is an error.
+    """
+    elsewhere = {"big": {"ref": "s3://bucket/big", "digest": "an-etag", "size": 5}}
+    wandb.log_artifact(FLOWER, FILES, references=elsewhere)
+
+    assert handoff("download", f"{FLOWER}:v0", tmp_path / "model").code == 9
+    said = handoff("download", f"{FLOWER}:v0", tmp_path / "model", "--references", "list", "--json")
+
+    assert said.code == 0, said.err
+    listed = json.loads(Path(json.loads(said.out)["references"]).read_text(encoding="utf-8"))["references"]
+    assert [each["url"] for each in listed] == ["s3://bucket/big"]
+
+
+def test_list_shows_the_files(wandb: WandbStandIn, handoff: Handoff) -> None:
+    """
+    For a person and for programs, without a file being fetched; what a glob means can be seen.
+    """
+    wandb.log_artifact(FLOWER, FILES)
+
+    lines = handoff("list", f"{FLOWER}:v0").out.splitlines()
+    assert [line.split() for line in lines[:2]] == [
+        ["7", "bytes", "labels.txt"],
+        ["5.0", "kB", "weights.bin"],
+    ]
+    assert "2 files" in lines[2]
+    told = json.loads(handoff("list", f"{FLOWER}:v0", "--json", "--include", "*.txt").out)
+    assert [each["path"] for each in told["files"]] == ["labels.txt"]
+    assert not [each for each in wandb.requests if (each.target or "").startswith("file:")]
+
+
+class TestCat:
+    """One file, to the standard output."""
+
+    def test_it_is_the_file_and_nothing_else(self, wandb: WandbStandIn, handoff: Handoff) -> None:
+        """
+        Bytes as they are.
+        """
+        content = bytes(range(256)) + b"\r\n"
+        wandb.log_artifact(FLOWER, {"a b": content})
+
+        said = handoff("cat", f"{FLOWER}:v0", "a b")
+
+        assert (said.code, said.err) == (0, "")
+        assert said.out.encode("utf-8", "surrogateescape") == content
+
+    def test_a_pointer_into_another_artifact_is_followed(self, wandb: WandbStandIn, handoff: Handoff) -> None:
+        """
+        And proven as its own file would be.
+        """
+        other = wandb.log_artifact("acme/vision/base", {"deep/labels": b"cat dog"})
+        target = base64.b64decode(other.id).hex()
+        digest = base64.b64encode(hashlib.md5(b"cat dog", usedforsecurity=False).digest()).decode()
+        pointer = {"ref": f"wandb-artifact://{target}/deep/labels", "digest": digest, "size": 7}
+        wandb.log_artifact(FLOWER, FILES, references={"labels": pointer})
+
+        assert handoff("cat", f"{FLOWER}:v0", "labels").out == "cat dog"
+
+    def test_wrong_bytes_do_not_come_out(self, wandb: WandbStandIn, handoff: Handoff) -> None:
+        """
+        The exit code says so.
+        """
+        wandb.log_artifact(FLOWER, FILES)
+        wandb.faults.add("file:labels.txt", times=None, flip_byte=3)
+
+        said = handoff("cat", f"{FLOWER}:v0", "labels.txt")
+
+        assert (said.code, said.out) == (10, "")
+        assert said.err.startswith("handoff: verification-failed: labels.txt: ")
+
+    def test_what_lies_where_we_cannot_fetch_it_is_told(self, wandb: WandbStandIn, handoff: Handoff) -> None:
+        """
+        With where it lies.
+        """
+        elsewhere = {"big": {"ref": "ftp://files.test/big", "digest": "an-etag", "size": 5}}
+        wandb.log_artifact(FLOWER, FILES, references=elsewhere)
+
+        said = handoff("cat", f"{FLOWER}:v0", "big")
+
+        assert (said.code, said.out) == (9, "")
+        assert "ftp://files.test/big" in said.err
 
 
 @pytest.mark.parametrize(
@@ -189,6 +340,34 @@ def test_download_can_be_quiet_and_print_json(
             "handoff: configuration: concurrency",
         ),
         (["download", f"{FLOWER}:v0", "m", "--expect-alias", "x"], {}, 7, "handoff: alias-moved"),
+        (
+            ["download", f"{FLOWER}:v0", "m", "--expect-digest", "0" * 32],
+            {},
+            10,
+            f"handoff: verification-failed: {FLOWER}:v0 has the digest",
+        ),
+        (
+            ["resolve", f"{FLOWER}:v0", "--expect-digest", "54"],
+            {},
+            2,
+            "handoff: configuration: --expect-digest",
+        ),
+        (
+            ["download", f"{FLOWER}:v0", "m", "--max-size", "5kB"],
+            {},
+            14,
+            "handoff: too-large: the files have 5,007",
+        ),
+        (["download", f"{FLOWER}:v0", "m", "--max-size", "5x"], {}, 2, "handoff: configuration: --max-size"),
+        (
+            ["download", f"{FLOWER}:v0", "m", "--cache-size", "x"],
+            {},
+            2,
+            "handoff: configuration: --cache-size",
+        ),
+        (["download", f"{FLOWER}:v0", "m", "--include", "*.gz"], {}, 2, "handoff: configuration: include"),
+        (["list", f"{FLOWER}:v0", "--exclude", "../x"], {}, 2, "handoff: configuration: the pattern"),
+        (["cat", f"{FLOWER}:v0", "labels"], {}, 4, f"handoff: not-found: {FLOWER}:v0 has no file 'labels'"),
     ],
 )
 def test_errors_are_a_line_and_an_exit_code(  # noqa: PLR0917 - fixtures and cases
@@ -230,24 +409,6 @@ def test_sigterm_leaves_nothing(wandb: WandbStandIn, handoff: Handoff, tmp_path:
     assert caught.value.code == 128 + signal.SIGTERM
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-
-
-def test_signals_are_left_alone_outside_the_main_thread() -> None:
-    """
-    Only the main thread may handle them; elsewhere the block runs as it is.
-    """
-    before = signal.getsignal(signal.SIGTERM)
-    seen: list[object] = []
-
-    def run() -> None:
-        with sigterm_unwinds():
-            seen.append(signal.getsignal(signal.SIGTERM))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-
-    assert seen == [before]
 
 
 def test_help_names_the_environment(capsys: pytest.CaptureFixture[str]) -> None:
