@@ -17,7 +17,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from registry_client import environment
-from registry_client.base_url import shown_host
+from registry_client.base_url import is_loopback, shown_host
 from registry_client.errors import CertificateError, FetchError, ProxyError
 from registry_client.patience import TransientError
 
@@ -76,7 +76,9 @@ class Connections:
                 url,
                 body=body,
                 headers={**self._headers, **headers},
-                timeout=urllib3.Timeout(connect=_CONNECT_TIMEOUT, read=patience * self._read_timeout),
+                timeout=urllib3.Timeout(
+                    connect=min(_CONNECT_TIMEOUT, self._read_timeout), read=patience * self._read_timeout
+                ),
                 retries=False,
                 redirect=False,
                 preload_content=False,
@@ -92,7 +94,9 @@ class Connections:
         parts = urlsplit(url)
         place = (parts.scheme, parts.netloc)
         if place not in self._proxies:
-            self._proxies[place] = environment.proxy_for(url, self._environ)
+            # What is in the clear stays on this machine: a proxy would read the key.
+            near = parts.scheme == "http" and is_loopback(parts.hostname or "")
+            self._proxies[place] = None if near else environment.proxy_for(url, self._environ)
         return self._proxies[place]
 
     def _manager(self, proxy: str | None, url: str) -> urllib3.PoolManager:

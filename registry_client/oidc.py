@@ -29,7 +29,7 @@ _OK, _REFUSED = 200, range(400, 500)
 _MOST = 1024 * 1024
 
 
-def no_log(secret: str) -> None:  # noqa: ARG001 - the form of a mask
+def no_log(secret: str) -> None:
     """Hide nothing: where no log is kept, nothing can be seen in it."""
 
 

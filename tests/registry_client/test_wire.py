@@ -2,88 +2,18 @@
 
 from __future__ import annotations
 
-import ssl
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from registry_client.connections import Connections
 from registry_client.credentials import ApiKey
 from registry_client.errors import CertificateError, FetchError
-from registry_client.wire import StaleUrlError, TransientError, Wire, WrongRangeError, patiently, pause
+from registry_client.wire import StaleUrlError, TransientError, Wire, WrongRangeError
+from tests.registry_client.origin import Authority, Origin, serving
 
 KEY = ApiKey.parse("k" * 40, "test")
-
-
-class Origin:
-    """A server that answers every GET with what it was told, and remembers the headers."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.answer: tuple[int, dict[str, str], bytes] = (200, {"Content-Length": "5"}, b"hello")
-        self.seen: list[dict[str, str]] = []
-        self.connections = 0
-
-
-@contextmanager
-def serving(tls: ssl.SSLContext | None = None, protocol: str = "HTTP/1.0") -> Iterator[Origin]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = protocol
-
-        def setup(self) -> None:
-            super().setup()
-            origin.connections += 1
-
-        def do_GET(self) -> None:
-            origin.seen.append({name.lower(): value for name, value in self.headers.items()})
-            status, headers, body = origin.answer
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    if tls is not None:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-    origin = Origin(f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield origin
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def self_signed(file: Path) -> Path:
-    """A key and its certificate that nobody vouches for."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(timezone.utc)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    return file
 
 
 @pytest.fixture
@@ -355,37 +285,15 @@ def test_a_certificate_that_is_not_trusted_is_final(wire: Wire, tmp_path: Path) 
     """
     The message says how to trust it.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(self_signed(tmp_path / "server.pem"))
+    authority = Authority(tmp_path)
 
     with (
-        serving(context) as store,
-        pytest.raises(CertificateError, match=r"not trusted: self-signed .*REQUESTS_CA_BUNDLE") as caught,
+        serving(authority.server()) as store,
+        pytest.raises(
+            CertificateError, match=r"not trusted: .*; if an authority .*REQUESTS_CA_BUNDLE"
+        ) as caught,
     ):
         wire.open(store.url)
 
     assert not isinstance(caught.value, TransientError)
     assert store.seen == []
-
-
-def test_patience_ends() -> None:
-    """
-    Other errors pass at once; transient ones after the last try, with their number.
-    """
-    naps: list[float] = []
-
-    def failing() -> None:
-        raise TransientError("files.test answered 503")
-
-    with pytest.raises(FetchError, match=r"^files\.test answered 503 \(tried 3 times\)$"):
-        patiently(failing, sleep=naps.append, tries=3)
-
-    assert len(naps) == 2
-
-
-def test_pauses_have_an_end() -> None:
-    """
-    However many faults there were, a pause of our own is a minute at most.
-    """
-    assert 30 <= pause(50, TransientError("x")) <= 60
-    assert pause(1, TransientError("x", asked=120)) == 120
