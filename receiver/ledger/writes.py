@@ -366,7 +366,12 @@ def sqlite_engine(path: Path, *, writes: bool) -> Engine:
         return connection
 
     engine = create_engine(
-        "sqlite://", creator=connect, poolclass=QueuePool, pool_size=1 if writes else 4, hide_parameters=True
+        "sqlite://",
+        creator=connect,
+        poolclass=QueuePool,
+        pool_size=1 if writes else 4,
+        max_overflow=0 if writes else 10,
+        hide_parameters=True,
     )
     begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
     # The driver would begin late and by itself; we say when, and take the write lock with it.

@@ -522,6 +522,25 @@ def test_the_writer_syncs_fully_and_the_reader_cannot_write(engine: Engine, read
     assert pragmas == {"synchronous": 2, "foreign_keys": 1, "journal_mode": "wal", "busy_timeout": 5000}
 
 
+def test_there_is_one_connection_that_writes(engine: Engine, pool: ThreadPoolExecutor) -> None:
+    """
+    Whoever asks for it while it is in use waits, and is given that one, with all that was set on it.
+    """
+
+    def driver(connection: Connection) -> object:
+        return connection.connection.dbapi_connection
+
+    def ask() -> object:
+        with engine.connect() as connection:
+            return driver(connection)
+
+    with engine.connect() as connection:
+        asked = pool.submit(ask)
+        assert not wait([asked], 0.1).done
+        ours = driver(connection)
+    assert asked.result(10) is ours
+
+
 def test_a_ledger_that_was_taken_away_is_not_made_anew(file: Path) -> None:
     """
     An empty file in place of the ledger would answer 202 and know of nothing.
