@@ -13,7 +13,7 @@ LOGIN_PAGE = b"<!doctype html><html><head><title>Log in</title></head><body>Plea
 
 
 def reset_after(count: int) -> Trick:
-    """A reset after so many bytes of the body."""
+    """A reset after so many bytes of the body, if it has more."""
     return _ending(count, ResetConnection)
 
 
@@ -204,8 +204,13 @@ def _ending(count: int, how: type[Exception]) -> Trick:
         answer = forward(asked)
 
         def body() -> Iterator[bytes]:
-            yield from _first(answer.body, count)
-            raise how
+            left = count
+            for chunk in answer.body:
+                if len(chunk) > left:
+                    yield chunk[:left]
+                    raise how
+                yield chunk
+                left -= len(chunk)
 
         return Answer(answer.status, answer.headers, body())
 
