@@ -17,6 +17,7 @@ from registry_client import __main__ as module
 from registry_client import __version__
 from registry_client.__main__ import main
 from registry_client.workflow import MOST_OF_OUTPUTS
+from tests.stand_ins.github_oidc import GitHubOidc
 from tests.stand_ins.runner import _heredocs
 from tests.stand_ins.wandb import Membership, WandbStandIn
 
@@ -331,6 +332,51 @@ class TestAlias:
         """That is a mistake in the workflow, told as one."""
         assert step.run(handoff(promoted, alias=None), expect_alias="event", **inputs) == 2
         assert "no event with an alias" in step.log
+
+
+class TestWithoutAKey:
+    """A job signs in with GitHub's own token."""
+
+    @pytest.fixture
+    def github(self, wandb: WandbStandIn) -> Iterator[GitHubOidc]:
+        """GitHub, whose tokens that W&B takes for a service account."""
+        with GitHubOidc() as github:
+            wandb.add_user("deployer")
+            wandb.federation.trust(github.issuer, audience="Acme", subject=github.subject, user="deployer")
+            yield github
+
+    @pytest.fixture
+    def keyless(self, step: Step, wandb: WandbStandIn, github: GitHubOidc) -> Step:
+        """A step without a key, in a job that may have an identity token."""
+        step.environ = {"WANDB_BASE_URL": wandb.url, **github.environ}
+        return step
+
+    def test_it_downloads(self, keyless: Step, promoted: Membership, wandb: WandbStandIn) -> None:
+        """One exchange, and the token is masked before it is used."""
+        assert keyless.run(handoff(promoted), auth="oidc", audience="Acme") == 0, keyless.log
+        assert contents(Path(keyless.outputs["path"])) == FILES
+        (token,) = wandb.federation.given
+        assert keyless.log.startswith(f"::add-mask::{token}\n")
+        assert keyless.log.count(token) == 1
+
+    def test_another_audience_is_not_taken(self, keyless: Step, promoted: Membership) -> None:
+        """What was shown and what is wanted is told, the token is not."""
+        assert keyless.run(handoff(promoted), auth="oidc") == 3
+        assert "aud 'wandb'" in keyless.log
+        assert "`auth: oidc`" in keyless.log
+        assert "eyJ" not in keyless.log
+
+    def test_without_the_permission_it_is_told(self, keyless: Step, promoted: Membership) -> None:
+        """Which one the job needs."""
+        del keyless.environ["ACTIONS_ID_TOKEN_REQUEST_URL"]
+        assert keyless.run(handoff(promoted), auth="oidc") == 2
+        assert "id-token: write" in keyless.log
+
+    def test_a_key_can_be_insisted_on(self, keyless: Step, promoted: Membership, tmp_path: Path) -> None:
+        """Then a token file is not looked at."""
+        keyless.environ |= {"WANDB_IDENTITY_TOKEN_FILE": str(tmp_path / "missing"), "HOME": str(tmp_path)}
+        assert keyless.run(handoff(promoted), auth="key") == 3
+        assert "access-denied" in keyless.log
 
 
 class TestDigest:
