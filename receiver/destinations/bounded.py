@@ -69,13 +69,18 @@ class Bounded:
     """
 
     def __init__(
-        self, *, connect_seconds: float = CONNECT_SECONDS, total_seconds: float = TOTAL_SECONDS
+        self,
+        *,
+        connect_seconds: float = CONNECT_SECONDS,
+        read_seconds: float = READ_SECONDS,
+        total_seconds: float = TOTAL_SECONDS,
     ) -> None:
         self._connect_seconds = connect_seconds
+        self._read_seconds = read_seconds
         self._total_seconds = total_seconds
 
     def send(
-        self, post: Post, *, to: Sequence[Address] | None = None, read_seconds: float = READ_SECONDS
+        self, post: Post, *, to: Sequence[Address] | None = None, read_seconds: float | None = None
     ) -> Answer:
         """Return the answer, whatever it is.
 
@@ -83,20 +88,21 @@ class Bounded:
             post: What to send.
             to: Connect to one of these, directly, whatever the name of the host means by now; the
                 certificate must be the host's all the same.
-            read_seconds: How long to wait for each part of the answer.
+            read_seconds: How long to wait for each part of the answer, instead of the usual time.
 
         Raises:
             NotSentError: The connection never stood.
             NoAnswerError: It did, and no answer came in time.
         """
         url = urlsplit(post.url)
-        with closing(_Watch(max(self._total_seconds, read_seconds))) as watch:
+        patience = self._read_seconds if read_seconds is None else read_seconds
+        with closing(_Watch(max(self._total_seconds, patience))) as watch:
             try:
                 opened = self._open(url, to, watch)
             except (HTTPException, OSError) as error:
                 raise NotSentError(f"no connection to {url.hostname}: {_cause(error)}") from None
             with closing(opened):
-                opened.settimeout(read_seconds)
+                opened.settimeout(patience)
                 try:
                     return _asked(opened, url, post, watch)
                 except (HTTPException, OSError) as error:
@@ -152,11 +158,11 @@ class _Watch:
     """Ends a connection when the time is up: a time-out on each read does not stop one byte a second."""
 
     def __init__(self, seconds: float) -> None:
+        self.over = False
         self._connection: socket.socket | None = None
         self._timer = threading.Timer(seconds, self._shut)
         self._timer.daemon = True
         self._timer.start()
-        self.over = False
 
     def begin(self, connection: socket.socket) -> None:
         """Watch this one from now on."""

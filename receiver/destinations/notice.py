@@ -127,28 +127,28 @@ def subject(notice: Notice) -> str:
 
 
 def facts(notice: Notice) -> tuple[tuple[str, str], ...]:
-    """What there is to tell, as names of ours and values from outside, fit for one line each."""
+    """What there is to tell beside the subject: names of ours, values from outside, one line each."""
     to = f"{notice.destination} ({notice.asked})" if notice.asked else notice.destination
     every = (
         ("Artifact", notice.artifact),
-        ("Version", notice.version),
-        ("Alias", notice.alias),
-        ("Tag", notice.tag),
         ("By", notice.author),
         ("To", to),
     )
     return tuple((name, plain(value)) for name, value in every if value)
 
 
-def footer(notice: Notice) -> str:
-    """Where to look it up in Handoff."""
-    return plain(f"route {notice.route}, delivery {notice.delivery}")
+def footer(notice: Notice) -> tuple[tuple[str, str], ...]:
+    """Where to look it up in Handoff, as names of ours and values from outside."""
+    return ("Route", plain(notice.route)), ("Delivery", plain(notice.delivery))
+
+
+def hint(notice: Notice) -> str | None:
+    """What to look at, in our own words alone."""
+    return _NO_RUN if notice.what is What.NO_RUN else None
 
 
 def why(notice: Notice) -> str | None:
-    """The reason, where one helps."""
-    if notice.what is What.NO_RUN:
-        return _NO_RUN
+    """What was said about it, from outside too."""
     return plain(notice.why, LONGEST_WHY) if notice.why else None
 
 

@@ -8,6 +8,8 @@ from receiver.destinations import notice as wording
 from receiver.destinations.notice import Notice
 
 Block = dict[str, Any]
+_QUOTE = "'"
+_SPACED = "  ·  "
 
 
 def message(notice: Notice) -> dict[str, Any]:
@@ -35,25 +37,29 @@ def code(text: str) -> str:
     return f"`{escaped(text.replace('`', _QUOTE))}`"
 
 
-_QUOTE = "'"
-
-
 def _blocks(notice: Notice, head: str) -> list[Block]:
-    fields = [_text(f"*{name}*\n{code(value)}") for name, value in wording.facts(notice)]
     blocks: list[Block] = [
         {"type": "header", "text": {"type": "plain_text", "text": head, "emoji": True}},
-        {"type": "section", "fields": fields},
+        {
+            "type": "section",
+            "text": _text(f"*{code(wording.subject(notice))}*"),
+            "fields": [_text(f"*{name}*\n{code(value)}") for name, value in wording.facts(notice)],
+        },
     ]
-    reason = wording.why(notice)
-    if reason is not None:
-        blocks.append({"type": "section", "text": _text(f"```{escaped(reason.replace('`', _QUOTE))}```")})
-    links = [(words, escaped(url)) for words, url in wording.links(notice)]
-    shown = [f"<{url}|{escaped(words)}>" for words, url in links if len(url) <= wording.LONGEST_LINK]
-    if shown:
-        # Links, not buttons: a button asks the app behind it for an answer, and there is none.
-        blocks.append({"type": "section", "text": _text("  ·  ".join(shown))})
-    blocks.append({"type": "context", "elements": [_text(code(wording.footer(notice)))]})
-    return blocks
+    texts = (wording.hint(notice), _quoted(wording.why(notice)), _links(notice))
+    blocks += [{"type": "section", "text": _text(text)} for text in texts if text]
+    foot = _SPACED.join(f"{name} {code(value)}" for name, value in wording.footer(notice))
+    return [*blocks, {"type": "context", "elements": [_text(foot)]}]
+
+
+def _quoted(text: str | None) -> str | None:
+    return f"```{escaped(text.replace('`', _QUOTE))}```" if text else None
+
+
+def _links(notice: Notice) -> str:
+    """Links, not buttons: a button asks the app behind it for an answer, and there is none."""
+    links = [(escaped(words), escaped(url)) for words, url in wording.links(notice)]
+    return _SPACED.join(f"<{url}|{words}>" for words, url in links if len(url) <= wording.LONGEST_LINK)
 
 
 def _text(text: str) -> Block:

@@ -50,16 +50,16 @@ def message_card(notice: Notice) -> Card:
         "facts": facts,
         "markdown": False,
     }
-    reason = wording.why(notice)
-    if reason is not None:
-        section["text"] = _without_html(reason)
+    texts = [text for text in (wording.hint(notice), wording.why(notice)) if text]
+    if texts:
+        section["text"] = _without_html(" ".join(texts))
     return {
         "@type": "MessageCard",
         "@context": "https://schema.org/extensions",
         "summary": f"{head.words}: {_without_html(wording.subject(notice))}",
         "themeColor": _COLOURS[head.mood],
         "title": f"{head.symbol} {head.words}",
-        "sections": [section, {"text": _without_html(wording.footer(notice)), "markdown": False}],
+        "sections": [section, {"text": _without_html(_foot(notice)), "markdown": False}],
         "potentialAction": [
             {"@type": "OpenUri", "name": words, "targets": [{"os": "default", "uri": url}]}
             for words, url in wording.links(notice)
@@ -81,10 +81,13 @@ def _body(notice: Notice) -> list[Card]:
         {"type": "Container", "style": _STYLES[head.mood], "bleed": True, "items": [title, subject]},
         *(_row(name, value) for name, value in wording.facts(notice)),
     ]
-    reason = wording.why(notice)
-    if reason is not None:
-        body.append({**_literally(reason), "separator": True})
-    return [*body, {**_literally(wording.footer(notice), size="Small", isSubtle=True), "separator": True}]
+    texts = (wording.hint(notice), wording.why(notice))
+    body += [{**_literally(text), "separator": True} for text in texts if text]
+    return [*body, {**_literally(_foot(notice), size="Small", isSubtle=True), "separator": True}]
+
+
+def _foot(notice: Notice) -> str:
+    return "  ·  ".join(f"{name} {value}" for name, value in wording.footer(notice))
 
 
 def _row(name: str, value: str) -> Card:

@@ -33,15 +33,14 @@ def test_it_is_read_at_a_glance() -> None:
 
     assert message["text"] == "✅ Run succeeded: `nature-100 v3 → production`"
     assert head["text"]["text"] == "✅ Run succeeded"
+    assert facts["text"]["text"] == "*`nature-100 v3 → production`*"
     assert [each["text"] for each in facts["fields"]] == [
         "*Artifact*\n`acme/wandb-registry-model/nature-100`",
-        "*Version*\n`v3`",
-        "*Alias*\n`production`",
         "*By*\n`ana`",
         "*To*\n`acme/serving (BUILD_AND_DEPLOY)`",
     ]
     assert links["text"]["text"].endswith(f"·  <{run}|Workflow run>")
-    assert foot["elements"][0]["text"] == "`route deploy-production, delivery 01JD2Q8V`"
+    assert foot["elements"][0]["text"] == "Route `deploy-production`  ·  Delivery `01JD2Q8V`"
 
 
 @pytest.mark.parametrize("notice", EVERY)
@@ -79,6 +78,17 @@ def test_text_is_taken_as_it_stands() -> None:
 
     assert all(each["verbatim"] for each in texts if each.get("type") == "mrkdwn")
     assert (message["unfurl_links"], message["unfurl_media"]) == (False, False)
+
+
+def test_our_own_words_are_no_code() -> None:
+    """
+    What to look at when no run starts is prose; what others said is quoted.
+    """
+    no_run = slack.message(a_notice(what=What.NO_RUN))["blocks"][2]
+    failed = slack.message(a_notice(what=What.FAILED, why="Not `Found`"))["blocks"][2]
+
+    assert no_run["text"]["text"].startswith("GitHub took the dispatch")
+    assert failed["text"]["text"] == "```Not 'Found'```"
 
 
 def test_code_cannot_be_left() -> None:

@@ -34,9 +34,9 @@ def test_it_is_read_at_a_glance() -> None:
     assert list(markdown(card)) == ["✅ Run succeeded"]
     assert list(runs(card)) == [
         "nature-100 v3 → production",
-        *("Artifact", "acme/wandb-registry-model/nature-100", "Version", "v3", "Alias", "production"),
+        *("Artifact", "acme/wandb-registry-model/nature-100"),
         *("By", "ana", "To", "acme/serving (BUILD_AND_DEPLOY)"),
-        "route deploy-production, delivery 01JD2Q8V",
+        "Route deploy-production  ·  Delivery 01JD2Q8V",
     ]
     assert [(each["title"], each["url"]) for each in card["actions"]][1:] == [("Workflow run", RUN)]
 
@@ -84,6 +84,7 @@ def test_a_message_card_says_the_same() -> None:
 
     assert card["title"] == "❌ Promotion not dispatched"
     assert card["summary"] == "Promotion not dispatched: nature-100 v3 → production"
-    assert {"name": "Alias", "value": "production"} in card["sections"][0]["facts"]
+    assert {"name": "By", "value": "ana"} in card["sections"][0]["facts"]
+    assert card["sections"][0]["activityTitle"] == "nature-100 v3 → production"
     assert card["sections"][0]["text"] == "no such repository"
     assert card["potentialAction"][1]["targets"][0]["uri"] == RUN
