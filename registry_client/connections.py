@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import NoReturn
@@ -17,7 +18,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from registry_client import environment
-from registry_client.base_url import is_loopback, shown_host
+from registry_client.base_url import shown_host
 from registry_client.errors import CertificateError, FetchError, ProxyError
 from registry_client.patience import TransientError
 
@@ -42,16 +43,17 @@ class Connections:
         self._environ = environ
         self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
         self._read_timeout = read_timeout
+        self._connect_timeout = min(_CONNECT_TIMEOUT, read_timeout)
         self._lock = threading.Lock()
         self._context: ssl.SSLContext | None = None
-        self._managers: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
-        self._proxies: dict[tuple[str, str], str | None] = {}
+        self._places: dict[tuple[str, str], _Place] = {}
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
         with self._lock:
-            for manager in self._managers.values():
-                manager.clear()
+            for place in self._places.values():
+                place.pool.close()
+            self._places.clear()
 
     def request(
         self,
@@ -70,46 +72,41 @@ class Connections:
         """
         proxy: str | None = None
         try:
-            proxy = self._proxy(url)
-            response = self._manager(proxy, url).urlopen(
+            parts = urlsplit(url)
+            place = self._places.get((parts.scheme, parts.netloc)) or self._place(url)
+            proxy = place.proxy
+            return place.pool.urlopen(
                 method,
-                url,
+                f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/",
                 body=body,
                 headers={**self._headers, **headers},
-                timeout=urllib3.Timeout(
-                    connect=min(_CONNECT_TIMEOUT, self._read_timeout), read=patience * self._read_timeout
-                ),
+                timeout=urllib3.Timeout(self._connect_timeout, patience * self._read_timeout),
                 retries=False,
                 redirect=False,
                 preload_content=False,
             )
         except (HTTPError, OSError, ValueError, http.client.HTTPException) as error:
             raise_ours(error, url, proxy)
-        if response.status == _PROXY_AUTHENTICATION and proxy is not None:
-            response.close()
-            raise _wants_authentication(proxy)
-        return response
 
-    def _proxy(self, url: str) -> str | None:
+    def _place(self, url: str) -> _Place:
+        """The connections to that URL's scheme, host and port."""
         parts = urlsplit(url)
-        place = (parts.scheme, parts.netloc)
-        if place not in self._proxies:
-            # What is in the clear stays on this machine: a proxy would read the key.
-            near = parts.scheme == "http" and is_loopback(parts.hostname or "")
-            self._proxies[place] = None if near else environment.proxy_for(url, self._environ)
-        return self._proxies[place]
-
-    def _manager(self, proxy: str | None, url: str) -> urllib3.PoolManager:
-        secure = url.startswith("https:") or (proxy or "").startswith("https:")
+        secure = parts.scheme == "https"
+        # What is in the clear is for this machine: a proxy would read the key.
+        proxy = environment.proxy_for(url, self._environ) if secure else None
         with self._lock:
-            if (proxy, secure) not in self._managers:
-                self._managers[proxy, secure] = _manager(proxy, self._trust() if secure else None)
-            return self._managers[proxy, secure]
+            if secure and self._context is None:
+                self._context = environment.trust(self._environ)
+            place = _Place(_manager(proxy, self._context if secure else None).connection_from_url(url), proxy)
+            return self._places.setdefault((parts.scheme, parts.netloc), place)
 
-    def _trust(self) -> ssl.SSLContext:
-        if self._context is None:
-            self._context = environment.trust(self._environ)
-        return self._context
+
+@dataclass(frozen=True)
+class _Place:
+    """One server, and the proxy on the way there."""
+
+    pool: urllib3.HTTPConnectionPool
+    proxy: str | None
 
 
 def discard(response: urllib3.BaseHTTPResponse) -> None:
