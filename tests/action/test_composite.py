@@ -66,6 +66,20 @@ def test_xxh128_is_checked_too(runner: CompositeRunner, wandb: Mapping[str, str]
     assert "XXH128" in done.summary
 
 
+def test_globs_come_a_line_each(runner: CompositeRunner, wandb: Mapping[str, str], tmp_path: Path) -> None:
+    """As a block scalar gives them; and a second step takes from the cache what the first has left there."""
+    globs = f"{min(FILES)}\n*no-such-file-is-an-error-unless-excluded*\n"
+    refused = run(runner, wandb, artifact=f"{REGISTRY}:v0", include=globs)
+    assert (refused.exit_code, refused.outputs["reason"]) == (2, "configuration")
+
+    cache = str(tmp_path / "cache")
+    for reused in (0, len(FILES[min(FILES)])):
+        done = run(runner, wandb, artifact=f"{REGISTRY}:v0", include=f"\n{min(FILES)}\n", cache_dir=cache)
+        assert done.exit_code == 0, done.log
+        assert (done.outputs["file-count"], done.outputs["reused"]) == ("1", str(reused))
+        assert Path(done.outputs["provenance"]).is_file()
+
+
 def test_wrong_bytes_end_the_step(runner: CompositeRunner, wandb: Mapping[str, str]) -> None:
     """The error's own exit code, one annotation, the reason, no path."""
     done = run(runner, wandb, artifact=f"{DAMAGED}:latest")
