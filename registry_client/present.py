@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -55,8 +56,10 @@ def present(
         path = known.get(plain_form(name))
         (found.strange if path is None else there).append(path or name)
 
+    stopped = threading.Event()
+
     def compare(path: str) -> None:
-        status = proof(tree, path, wanted[path])
+        status = proof(tree, path, wanted[path], stopped)
         if status is None:
             found.wrong.append(path)
         else:
@@ -64,7 +67,8 @@ def present(
             proven(wanted[path])
 
     largest_first = sorted(there, key=lambda path: wanted[path].size, reverse=True)
-    in_parallel(compare, largest_first, threads=min(threads, os.cpu_count() or 1, len(there) or 1))
+    threads = min(threads, os.cpu_count() or 1, len(there) or 1)
+    in_parallel(compare, largest_first, threads=threads, stop=stopped.set)
     return found
 
 
@@ -73,8 +77,11 @@ def plain_form(path: str) -> str:
     return path if path.isascii() else unicodedata.normalize("NFC", path)
 
 
-def proof(tree: Tree, path: str, entry: Promise) -> os.stat_result | None:
-    """What the system says of a file whose bytes are the promised ones; None if they are not."""
+def proof(tree: Tree, path: str, entry: Promise, stopped: threading.Event) -> os.stat_result | None:
+    """What the system says of a file whose bytes are the promised ones; None if they are not.
+
+    When all is stopped meanwhile, the bytes that were not read are missing.
+    """
     descriptor = tree.open(path)
     if descriptor is None:
         return None
@@ -82,7 +89,7 @@ def proof(tree: Tree, path: str, entry: Promise) -> os.stat_result | None:
         status = os.fstat(descriptor)
         if status.st_size != entry.size:
             return None
-        for _ in verified(_chunks(descriptor), entry):
+        for _ in verified(_chunks(descriptor, stopped), entry):
             pass
     except (OSError, VerificationError):
         return None
@@ -92,8 +99,8 @@ def proof(tree: Tree, path: str, entry: Promise) -> os.stat_result | None:
         os.close(descriptor)
 
 
-def _chunks(descriptor: int) -> Iterator[bytes]:
-    while chunk := os.read(descriptor, _CHUNK):
+def _chunks(descriptor: int, stopped: threading.Event) -> Iterator[bytes]:
+    while not stopped.is_set() and (chunk := os.read(descriptor, _CHUNK)):
         yield chunk
 
 

@@ -109,7 +109,7 @@ class Fetcher:
         left = dict(wanted)
         pages = read_ahead(self._source.url_pages(self._version), self._stopped) if wanted else iter(())
         for page in pages:
-            here = [left.pop(path) for path in left.keys() & page.keys()]
+            here = [left.pop(path) for path in page if path in left]
             self._urls.update({path: url for path, url in page.items() if path in wanted})
             yield from sorted(here, key=size, reverse=True)
             if not left:

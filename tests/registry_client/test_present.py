@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,7 +110,18 @@ def test_a_file_that_cannot_be_read_is_not_proven(tree: Tree, monkeypatch: pytes
 
     monkeypatch.setattr(os, "read", broken)
 
-    assert proof(tree, "a", wanted()["a"]) is None
+    assert proof(tree, "a", wanted()["a"], threading.Event()) is None
+
+
+def test_hashing_ends_when_nobody_wants_it(tree: Tree) -> None:
+    """
+    Large files take seconds: Ctrl-C does not wait for them.
+    """
+    stopped = threading.Event()
+    assert proof(tree, "b/c", wanted()["b/c"], stopped) is not None
+    stopped.set()
+
+    assert proof(tree, "b/c", wanted()["b/c"], stopped) is None
 
 
 def test_a_few_names_are_shown() -> None:
