@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,13 +19,14 @@ Names = x509.SubjectAlternativeName
 
 
 class Origin:
-    """A server that answers every GET with what it was told, and remembers the headers."""
+    """A server that answers with what it was told, calls ``before_end``, and remembers the headers."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.answer: tuple[int, dict[str, str], bytes] = (200, {"Content-Length": "5"}, b"hello")
         self.seen: list[dict[str, str]] = []
         self.connections = 0
+        self.before_end: Callable[[], object] = bool
 
 
 @contextmanager
@@ -47,6 +48,11 @@ def serving(tls: ssl.SSLContext | None = None, protocol: str = "HTTP/1.0") -> It
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
+            self.wfile.flush()
+            origin.before_end()
+
+        def do_POST(self) -> None:
+            self.do_GET()
 
         def log_message(self, *_: object) -> None:
             pass

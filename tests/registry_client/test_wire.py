@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -297,3 +299,54 @@ def test_a_certificate_that_is_not_trusted_is_final(wire: Wire, tmp_path: Path) 
 
     assert not isinstance(caught.value, TransientError)
     assert store.seen == []
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+def test_who_waits_for_bytes_can_be_woken(tmp_path: Path, *, secure: bool) -> None:
+    """
+    At once, from another thread: the rest will not come.
+    """
+    authority, release = Authority(tmp_path), threading.Event()
+    environ = {"REQUESTS_CA_BUNDLE": str(authority.file)}
+    with serving(authority.server() if secure else None) as store:
+        store.answer = (200, {"Content-Length": "9"}, b"hello")
+        store.before_end = lambda: release.wait(20)
+        with closing(Wire(store.url, KEY, Connections(environ, user_agent="test"))) as wire:
+            body = wire.open(store.url)
+            waiting = threading.Timer(0.1, body.abort)
+            waiting.start()
+            with body, pytest.raises(FetchError, match=r"^127\.0\.0\.1:\d+: "):
+                list(body.chunks())
+            assert not release.is_set()
+            waiting.join()
+        release.set()
+
+
+def test_a_body_that_is_closed_while_it_is_read_is_a_transient_fault(wire: Wire, store: Origin) -> None:
+    """
+    Whoever did it: the transfer decides whether to go on.
+    """
+    with wire.open(store.url) as body:
+        body._response._fp.fp.close()  # type: ignore[attr-defined]  # As another thread might.
+        with pytest.raises(TransientError, match="closed"):
+            list(body.chunks())
+
+
+def test_a_server_that_sends_the_question_elsewhere_is_not_followed(wire: Wire, server: Origin) -> None:
+    """
+    The question holds the key.
+    """
+    server.answer = (308, {"Location": "https://[elsewhere", "Content-Length": "0"}, b"")
+
+    with pytest.raises(FetchError, match="sends us on to an address that is no URL; the key does not follow"):
+        wire.ask("/graphql", {})
+
+
+def test_a_status_that_no_store_gives_is_final(wire: Wire, store: Origin) -> None:
+    """
+    Neither file nor refusal.
+    """
+    store.answer = (204, {}, b"")
+
+    with pytest.raises(FetchError, match="answered 204 where a file should be"):
+        wire.open(store.url)
