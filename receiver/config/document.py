@@ -79,7 +79,10 @@ def load(text: str, problems: Problems) -> Node | None:
     except _BrokenError as error:
         problems.add(error.place, str(error))
     except yaml.reader.ReaderError as error:
-        problems.add(_place_of(text, error.position), f"holds the character {error.character!r}; want text")
+        problems.add(
+            _place_of(text, error.position),
+            f"holds the character U+{int(error.character):04X}, which is no text",
+        )
     except yaml.MarkedYAMLError as error:
         problems.add(_marked(error), f"is no YAML: {_plainly(error)}")
     except (ValueError, OverflowError):
@@ -164,7 +167,7 @@ class _Builder:
             return self._alias(event)
         if len(path) > DEEPEST:
             _broken(event, f"nests deeper than {DEEPEST} levels")
-        if event.tag not in {None, "!"}:
+        if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
             _broken(event, f"has the tag {shown(tag)}; want plain YAML without tags")
         if event.anchor:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from receiver.config.problems import Problem, Problems
+from receiver.config.reading import Reading
 from receiver.config.secrets import Half
 from receiver.errors import SettingsError
 from receiver.settings import Settings
@@ -48,10 +49,9 @@ class Fallbacks:
 def fallbacks(
     environ: Mapping[str, str],
     said: Collection[str],
-    problems: Problems,
+    reading: Reading,
     *,
     halves: Collection[Half],
-    referred: Collection[str],
     check_key: Callable[[str], object] | None,
 ) -> Fallbacks:
     """Read the variables of what the file does not say; what is wrong with them is noted.
@@ -59,13 +59,12 @@ def fallbacks(
     Args:
         environ: The variables by name.
         said: The keys, as above, that the file has; a variable of the same meaning is warned of.
-        problems: Where to note.
+        reading: Where to note; of variables that the file itself names nobody is warned.
         halves: Which halves of the work are to be done; of the other half nothing is read.
-        referred: Variables that the file itself names; of them nobody need be warned.
         check_key: As for ``Settings.from_env``.
     """
-    left = dict(environ)
-    _warn_of_both(environ, said, problems, referred)
+    left, problems = dict(environ), reading.problems
+    _warn_of_both(environ, said, problems, reading.secrets.variables)
     for key in said:
         for name in _names(key):
             left.pop(name, None)

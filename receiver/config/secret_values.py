@@ -35,7 +35,7 @@ class SecretValue:
         if not isinstance(node, Pairs):
             return reading.wrong(node.at(where), self._instead_of(node))
         section = _ORIGIN.read(node, where, reading)
-        if section is WRONG or not section.values:
+        if section is WRONG or len(section.values) != 1:
             return WRONG
         ((kind, name),) = section.values.items()
         resolve = reading.secrets.from_env if kind == "env" else reading.secrets.from_file

@@ -9,7 +9,7 @@ from typing import Any
 from receiver.config.document import Node, Pairs, Scalar, found, plain, scalars, shown
 from receiver.config.problems import Place
 from receiver.config.reading import WRONG, Reading, short
-from receiver.config.scalars import Text
+from receiver.config.scalars import Text, for_editors
 from receiver.routing.template import Template, TemplateError, of_wandb
 
 _OPEN = re.compile(r"\$\{[^{}]*\}")
@@ -33,8 +33,8 @@ class TemplateText:
         return template
 
     def schema(self) -> dict[str, Any]:
-        """A string: what names stand for is not known to an editor."""
-        return {"type": "string", "minLength": 1}
+        """A string with that pattern, or one with names: what they stand for is not known to an editor."""
+        return {"type": "string", "anyOf": [{"pattern": r"\$\{"}, {"pattern": for_editors(self.pattern)}]}
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,7 @@ class Told:
         return fallbacks(
             self.environ if self.halves else {},
             said & environment.KEYS,
-            self.problems,
+            self.reading,
             halves=self.halves,
-            referred=self.reading.secrets.variables,
             check_key=self.check_key,
         )

@@ -108,7 +108,7 @@ class When:
         properties: dict[str, Any] = {key: {"description": HELP[key], **any_of(texts)} for key in KEYS}
         events = {"anyOf": [{"enum": [*EVENTS]}, {"type": "string", "pattern": r"[*?\[]"}]}
         properties["event"] = {"description": HELP["event"], **any_of(events)}
-        parts = {"type": "string", "pattern": "^[^/]+/[^/]+/[^/]+$"}
+        parts = {"type": "string", "pattern": "^[^/:]+/[^/:]+/[^/:]+$"}
         properties["artifact"] = {"description": HELP["artifact"], **any_of(parts)}
         value = {"description": _OF_METADATA, **any_of({"type": ["string", "number", "boolean"]})}
         properties["metadata"] = {
