@@ -89,6 +89,7 @@ class Exchange:
         self._read_seconds = read_seconds
         self._total_seconds = total_seconds
         self._moved: dict[str, str] = {}
+        self._around: dict[tuple[str, str], Mapping[str, Any]] = {}
 
     def send(self, request: Request, bearer: str) -> Answer:
         """Return GitHub's answer, whatever it is.
@@ -133,15 +134,18 @@ class Exchange:
             watch.end()
 
     def _ask(self, session: requests.Session, request: Request, bearer: str, watch: _Watch) -> Answer:
-        response = session.request(
+        asked = requests.Request(
             request.method,
             request.url,
             data=request.body,
             headers=_headers(request.body),
             auth=_Bearer(bearer),
+        )
+        response = session.send(
+            session.prepare_request(asked),
             timeout=(CONNECT_SECONDS, self._read_seconds),
             allow_redirects=False,
-            stream=True,
+            **self._surroundings(session, request.url),
         )
         with response:
             if watch.over:
@@ -149,6 +153,13 @@ class Exchange:
             content = _read(response, request.largest)
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status_code, headers, _without(content, bearer), request.url)
+
+    def _surroundings(self, session: requests.Session, url: str) -> Mapping[str, Any]:
+        """Proxy and certificates for this host, as the environment has them when it is first asked."""
+        host = urlsplit(url)[:2]
+        if host not in self._around:
+            self._around[host] = session.merge_environment_settings(url, {}, True, None, None)
+        return self._around[host]
 
     def _failure(self, error: Exception, watch: _Watch, url: str) -> ReceiverError:
         host = urlsplit(url).netloc.rpartition("@")[2]

@@ -25,6 +25,7 @@ from receiver.ledger import pauses
 from receiver.ledger.accepts import superseded_by
 from receiver.ledger.records import dispatch_of
 from receiver.ledger.schema import UtcTime, attempts, deliveries, dispatches
+from receiver.ledger.statements import Prepared
 from receiver.ledger.turns import Candidate, Gate, may_go
 from receiver.retry import Decision, Sent, Wait
 
@@ -39,18 +40,24 @@ _OPEN = dispatches.c.ended_at.is_(None)
 _SENDING: ColumnElement[bool] = dispatches.c.state == literal_column(f"'{DispatchState.SENDING.value}'")
 
 # What every claim needs is put together once: that takes longer than running it.
-_STILL_DUE = (
+_STILL_DUE = Prepared(
     select(dispatches)
     .where(dispatches.c.seq == bindparam("seen_seq"), _OPEN)
     .where(dispatches.c.due_at <= bindparam("now", type_=UtcTime), may_go(dispatches))
-    .with_for_update(skip_locked=True, of=dispatches)
+    .with_for_update(skip_locked=True, of=dispatches),
+    *("seen_seq", "now"),
 )
 _HELD = (dispatches.c.id == bindparam("its_id")) & (dispatches.c.fence == bindparam("its_fence")) & _SENDING
 _ITS_ATTEMPT = (attempts.c.dispatch_id == bindparam("its_id")) & (
     attempts.c.number == bindparam("its_number")
 )
-_INSERT_ATTEMPT = insert(attempts)
+_INSERT_ATTEMPT = Prepared(insert(attempts).inline(), "dispatch_id", "number", "started_at")
 _UPDATE_TAKEN = update(dispatches).where(dispatches.c.seq == bindparam("seen_seq"))
+_TAKE = Prepared(
+    _UPDATE_TAKEN,
+    *("seen_seq", "state", "due_at", "fence", "attempts_begun", "attempts_used", "doubts", "doubt_since"),
+    "crashes",
+)
 _UPDATE_HELD = update(dispatches).where(_HELD)
 _UPDATE_ATTEMPT = update(attempts).where(_ITS_ATTEMPT)
 _UPDATE_BY_ID = update(dispatches).where(dispatches.c.id == bindparam("its_id"))
@@ -104,9 +111,10 @@ def begin_attempt(
     gate.lock(connection)
     if not gate.is_open(connection, now):
         return None
-    row = connection.execute(_STILL_DUE, {"seen_seq": candidate.seq, "now": now}).first()
-    if row is None:
+    rows = _STILL_DUE.run(connection, {"seen_seq": candidate.seq, "now": now})
+    if not rows:
         return None
+    row = rows[0]
     taken: dict[str, Any] = {"state": DispatchState.SENDING.value, "due_at": now + lease}
     taken |= {"fence": row.fence + 1, "attempts_begun": row.attempts_begun + 1}
     taken |= {name: getattr(row, name) for name in ("attempts_used", "doubts", "doubt_since", "crashes")}
@@ -115,9 +123,9 @@ def begin_attempt(
     if taken["crashes"] >= CRASHES:
         _give_up(row, taken, now, connection)
         return None
-    connection.execute(_UPDATE_TAKEN, {"seen_seq": row.seq, **taken})
+    _TAKE.run(connection, {"seen_seq": row.seq, **taken})
     begun = {"dispatch_id": row.id, "number": taken["attempts_begun"], "started_at": now}
-    connection.execute(_INSERT_ATTEMPT, begun)
+    _INSERT_ATTEMPT.run(connection, begun)
     return _claim(row, taken, now)
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from receiver.dispatch import Outcome, OutcomeKind, Pause
 from receiver.ledger.schema import UtcTime, dispatches, pauses
+from receiver.ledger.statements import Prepared
 from receiver.retry import THROTTLE_LONGEST, throttled_for
 
 EVERYTHING = "*"  # The scope of all that our credential reaches; a repository's has a slash.
@@ -47,7 +48,8 @@ def listed(connection: Connection) -> list[Pause]:
 
 def everything_until(connection: Connection) -> datetime | None:
     """Tell how long GitHub asked us to send nothing at all."""
-    until: datetime | None = connection.scalar(_EVERYTHING)
+    rows = _EVERYTHING.run(connection, {})
+    until: datetime | None = rows[0][0] if rows else None
     return until
 
 
@@ -101,7 +103,7 @@ _NOW = bindparam("now", type_=UtcTime)
 _MEND = update(pauses).where(pauses.c.until > bindparam("latest", type_=UtcTime))
 _CLOSE = delete(pauses).where(pauses.c.scope == bindparam("its_scope"))
 _FAILURES = select(pauses.c.failures).where(pauses.c.scope == bindparam("its_scope"))
-_EVERYTHING = select(pauses.c.until).where(pauses.c.scope == EVERYTHING)
+_EVERYTHING = Prepared(select(pauses.c.until).where(pauses.c.scope == EVERYTHING))
 _WAITED_FOR = select(dispatches.c.seq).where(
     dispatches.c.repository == pauses.c.scope, dispatches.c.ended_at.is_(None)
 )

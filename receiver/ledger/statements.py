@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
@@ -26,8 +27,8 @@ class Prepared:
         self._names = list(names)
         self._sqlite: _Compiled | None = None
 
-    def run(self, connection: Connection, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
-        """Run it, and return its rows; none where it returns none."""
+    def run(self, connection: Connection, values: Mapping[str, Any]) -> Sequence[Any]:
+        """Run it, and return its rows, which have their columns by name too; none where it returns none."""
         driver: object = connection.connection.dbapi_connection
         if isinstance(driver, sqlite3.Connection):
             return self._straight(driver, connection.dialect, values)
@@ -54,13 +55,15 @@ class Prepared:
 
     def _straight(
         self, driver: sqlite3.Connection, dialect: Dialect, values: Mapping[str, Any]
-    ) -> Sequence[Sequence[Any]]:
+    ) -> Sequence[Any]:
         compiled = self._compiled(dialect)
         return [
-            [
-                value if convert is None else convert(value)
-                for convert, value in zip(compiled.columns, row, strict=True)
-            ]
+            compiled.named(
+                *(
+                    value if convert is None else convert(value)
+                    for convert, value in zip(compiled.columns, row, strict=True)
+                )
+            )
             for row in driver.execute(compiled.sql, compiled.bound(values))
         ]
 
@@ -74,6 +77,7 @@ class _Compiled(NamedTuple):
     constants: Mapping[str, Any]
     binds: Sequence[tuple[str, Convert | None]]
     columns: Sequence[Convert | None]
+    named: Callable[..., Any]
 
     def bound(self, values: Mapping[str, Any]) -> list[Any]:
         """The values in the order of the placeholders, as the driver takes them."""
@@ -90,6 +94,7 @@ def _compile(statement: Insert | Update | Select[Any], names: list[str], dialect
         {bind.key: bind.value for bind in binds if bind.key not in names},
         [(bind.key, bind.type.bind_processor(dialect)) for bind in binds],
         [column.type.result_processor(dialect, None) for column in chosen],
+        namedtuple("Row", [column.key or "" for column in chosen], rename=True),  # noqa: PYI024 - known only here
     )
 
 

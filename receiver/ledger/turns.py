@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Select,
     and_,
     bindparam,
     exists,
@@ -28,6 +27,7 @@ from receiver.budget import Budget
 from receiver.delivery import DispatchState
 from receiver.ledger import pauses
 from receiver.ledger.schema import UtcTime, attempts, dispatches
+from receiver.ledger.statements import Prepared
 
 NEAR = 50  # So many that are due are looked at one by one, before each lane is.
 _ANY_TIME = datetime(9999, 1, 1, tzinfo=timezone.utc)
@@ -61,7 +61,8 @@ def may_go(of: Any) -> ColumnElement[bool]:
 def next_due(connection: Connection, now: datetime, due_by: datetime = _ANY_TIME) -> Candidate | None:
     """Return what may go first of all that is due by then; None when there is nothing."""
     asked = {"now": now, "due_by": due_by}
-    first = connection.execute(_NEAR, asked).first() or connection.execute(_FAR, asked).first()
+    near = _NEAR.run(connection, asked)
+    first = near[0] if near else connection.execute(_FAR, asked).first()
     return None if first is None else Candidate(*first)
 
 
@@ -87,8 +88,8 @@ class Gate:
         Attempts that began after ``now`` do not count: a clock that was put back must not hold us up.
         """
         moments = [pauses.everything_until(connection)]
-        if self._budget is not None:
-            begun = connection.execute(self._begun, {"now": now}).one()  # type: ignore[arg-type]
+        if self._budget is not None and self._begun is not None:
+            (begun,) = self._begun.run(connection, {"now": now})
             moments.append(self._budget.free_at(begun))
         return max((moment for moment in moments if moment is not None), default=None)
 
@@ -103,14 +104,16 @@ class Gate:
             connection.execute(_LOCK)
 
 
-def _begun(budget: Budget) -> Select[Any]:
+def _begun(budget: Budget) -> Prepared:
     newest = (
         select(attempts.c.started_at)
         .where(attempts.c.started_at <= bindparam("now", type_=UtcTime))
         .order_by(attempts.c.started_at.desc())
         .limit(1)
     )
-    return select(*[newest.offset(limit.most - 1).scalar_subquery() for limit in budget.limits])
+    return Prepared(
+        select(*[newest.offset(limit.most - 1).scalar_subquery() for limit in budget.limits]), "now"
+    )
 
 
 _LOCK = select(func.pg_advisory_xact_lock(_BUDGET_LOCK))
@@ -125,11 +128,12 @@ _DUE_FIRST = (
     .limit(NEAR)
     .subquery("due_first")
 )
-_NEAR = (
+_NEAR = Prepared(
     select(_DUE_FIRST.c.seq, _DUE_FIRST.c.due_at)
     .where(may_go(_DUE_FIRST))
     .order_by(_DUE_FIRST.c.due_at, _DUE_FIRST.c.seq)
-    .limit(1)
+    .limit(1),
+    *("now", "due_by"),
 )
 # The first of each lane: where thousands wait behind one, that skips them, a lane at a step.  Each step
 # finds the next repository, lane or head through the index dispatches_in_line.
