@@ -6,6 +6,7 @@ them.  Here only ``front`` reads.  The parser is gunicorn's; it sees one request
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import resource
@@ -56,6 +57,8 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # As above.
             connections=room(self.cfg.worker_connections),
             largest_body=largest,
         )
+        gc.collect()
+        gc.freeze()  # What is here now stays to the end: nobody need look through it again and again.
         while self.alive and self.ppid == os.getppid():
             self.notify()
             front.turn(1.0)
