@@ -29,13 +29,7 @@ def load(body: bytes) -> Any:
     text = _decode(body)
     _check_depth(text)
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_int=_integer,
-            parse_float=_float,
-            parse_constant=_constant,
-        )
+        value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise _not_json(f"line {error.lineno}, column {error.colno}: {error.msg}") from error
     if "\\u" in text:  # Neither NUL nor half a pair can be written in any other way.
@@ -114,6 +108,11 @@ def _float(text: str) -> float:
 
 def _constant(text: str) -> NoReturn:
     raise _not_json(f"{text} is no JSON")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
+)
 
 
 def _not_json(why: str) -> NotJsonError:
