@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -203,8 +204,10 @@ def test_download_takes_what_is_here(wandb: WandbStandIn, handoff: Handoff, tmp_
         assert said.code == 0, said.err
         return int(json.loads(said.out)["reused"])
 
+    limited = ("--cache-dir", str(tmp_path / "small"), "--cache-size", "10B")
     cache = str(tmp_path / "cache")
     assert [reused("a"), reused("a"), reused("b"), reused("c", "--cache-dir", "none")] == [0, 5007, 5007, 0]
+    assert [reused("d", *limited), reused("e", *limited)] == [0, 7]
 
 
 def test_download_selects(wandb: WandbStandIn, handoff: Handoff, tmp_path: Path) -> None:
@@ -266,6 +269,23 @@ def test_list_shows_the_files(wandb: WandbStandIn, handoff: Handoff) -> None:
     assert not [each for each in wandb.requests if (each.target or "").startswith("file:")]
 
 
+@pytest.mark.parametrize("command", ["list", "cat"])
+def test_a_manifest_of_another_version_is_refused(
+    wandb: WandbStandIn, handoff: Handoff, command: str
+) -> None:
+    """
+    No name is listed, and no byte written, that the version's digest does not vouch for.
+    """
+    other = wandb.log_artifact("acme/vision/other", {"labels.txt": b"cat dot"})
+    wandb.log_artifact(FLOWER, {"labels.txt": b"cat dog"})
+    wandb.faults.add("manifest", times=None, body=other.artifact.manifest_file)
+
+    said = handoff(command, f"{FLOWER}:v0", *(["labels.txt"] if command == "cat" else []))
+
+    assert (said.code, said.out) == (8, "")
+    assert "the manifest is not that of" in said.err
+
+
 class TestCat:
     """One file, to the standard output."""
 
@@ -316,6 +336,21 @@ class TestCat:
 
         assert (said.code, said.out) == (9, "")
         assert "ftp://files.test/big" in said.err
+
+    def test_what_needs_an_sdk_is_told(
+        self, wandb: WandbStandIn, handoff: Handoff, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        With what to install.
+        """
+        monkeypatch.setitem(sys.modules, "boto3", None)
+        elsewhere = {"big": {"ref": "s3://bucket/big", "digest": "an-etag", "size": 5}}
+        wandb.log_artifact(FLOWER, FILES, references=elsewhere)
+
+        said = handoff("cat", f"{FLOWER}:v0", "big")
+
+        assert (said.code, said.out) == (9, "")
+        assert "wandb-handoff[s3]" in said.err
 
 
 @pytest.mark.parametrize(
