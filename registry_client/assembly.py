@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial as bound
 
 from registry_client.errors import VerificationError
 from registry_client.manifest import ManifestEntry
 from registry_client.partial import Partial
-from registry_client.parts import parts
+from registry_client.parts import PART, parts
 from registry_client.transfer import Fetcher, RangeIgnoredError
 
 
@@ -44,7 +44,7 @@ class Assembly:
 
     def tasks(self) -> Iterator[Callable[[], object]]:
         """What is to be done, in an order that lets the digest follow closely."""
-        missing = list(parts(self._partial.gaps()))
+        missing = list(parts(self._partial.gaps(), PART))
         if missing == [(0, self._entry.size)]:
             yield self._fetch_whole
             return
@@ -113,19 +113,11 @@ class Assembly:
         else:
             self._proven()
 
-    def _discarding(self) -> _Discarding:
-        return _Discarding(self._partial)
-
-
-class _Discarding:
-    """Leaves nothing for the next try of a file that the store itself has wrong."""
-
-    def __init__(self, partial: Partial) -> None:
-        self._partial = partial
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and issubclass(kind, VerificationError):
+    @contextmanager
+    def _discarding(self) -> Iterator[None]:
+        """Leave nothing for the next try of a file that the store itself has wrong."""
+        try:
+            yield
+        except VerificationError:
             self._partial.remove()
+            raise

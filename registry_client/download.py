@@ -135,6 +135,7 @@ def download(  # noqa: PLR0913 - by keyword, each with a default, but for the th
             replace=replace,
             progress=progress,
             threads=threads,
+            max_size=max_size,
             free=free,
         )
     except BaseException:
@@ -175,6 +176,7 @@ def _have(  # noqa: PLR0913 - by keyword
     replace: bool,
     progress: Progress,
     threads: int,
+    max_size: int | None,
     free: Callable[[Path], int],
 ) -> int:
     """Have the directory; how many bytes came over the wire for it."""
@@ -189,7 +191,15 @@ def _have(  # noqa: PLR0913 - by keyword
                 progress.file_done()
             return 0
     with staged(call.into, call.key) as staging:
-        filling = Filling(staging, wanted, fetcher=fetcher, progress=progress, cache=cache, threads=threads)
+        filling = Filling(
+            staging,
+            wanted,
+            fetcher=fetcher,
+            progress=progress,
+            cache=cache,
+            threads=threads,
+            max_size=max_size,
+        )
         filling.keep(call.into, there)
         filling.check_room(call.into.absolute().parent, sum(entry.size for entry in elsewhere), free)
         filling.take()

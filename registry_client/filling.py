@@ -21,6 +21,7 @@ from registry_client.partial import Partial, name_of
 from registry_client.parts import PART
 from registry_client.present import Present, plain_form, present, some
 from registry_client.progress import Progress
+from registry_client.selection import check_size
 from registry_client.staging import Staging
 from registry_client.transfer import Fetcher
 from registry_client.version import ArtifactVersion
@@ -73,7 +74,7 @@ class Wanted:
     @property
     def here(self) -> ManifestEntry:
         """Its entry under the path that it gets here."""
-        return replace(self.entry, path=self.path)
+        return self.entry if self.entry.path == self.path else replace(self.entry, path=self.path)
 
 
 @dataclass
@@ -105,6 +106,7 @@ class Filling:
         progress: Progress,
         cache: Cache | None,
         threads: int,
+        max_size: int | None,
     ) -> None:
         self.fetched = 0
         self._staging = staging
@@ -113,6 +115,8 @@ class Filling:
         self._progress = progress
         self._cache = cache
         self._threads = threads
+        self._max_size = max_size
+        self._size = sum(each.entry.size for each in wanted)  # And what comes from outside.
         self._lock = threading.Lock()
         self._contents: dict[str, Content] = {}
         self._partials: list[Partial] = []
@@ -299,10 +303,17 @@ class Filling:
         self._staging.partial.remove(name)
         with self._staging.partial.writing(name) as write, closing(outside.fetch(entry)) as chunks:
             for chunk in chunks:
+                self._check_size(len(chunk))
                 write(chunk)
                 self._arrived(len(chunk))
         self._staging.content.move_in(self._staging.partial, name, entry.path)
         self._progress.file_done()
+
+    def _check_size(self, more: int) -> None:
+        """Nobody may have known the size of a file outside."""
+        with self._lock:
+            self._size += more
+        check_size(self._size, self._max_size)
 
     # --- what is proven
 

@@ -52,7 +52,7 @@ class Extents:
             yield here, size
 
 
-def parts(gaps: Iterable[tuple[int, int]], part: int = PART) -> Iterator[tuple[int, int]]:
+def parts(gaps: Iterable[tuple[int, int]], part: int) -> Iterator[tuple[int, int]]:
     """Pieces to be asked for one by one; what is shorter than two stays in one."""
     for start, end in gaps:
         while end - start >= 2 * part:

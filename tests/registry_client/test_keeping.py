@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,14 @@ from registry_client.errors import (
     TooLargeError,
     VerificationError,
 )
-from registry_client.manifest import Manifest
-from registry_client.parts import PART
+from registry_client.manifest import Manifest, ManifestEntry
+from registry_client.references import ReferencePolicy
 from registry_client.version import ArtifactVersion, DigestAlgorithm
 from registry_client.wire import TransientError
 from tests.fakes import LABELS, FakeAnswer, FakeRegistry, cut
 from tests.registry_client.test_download import Told, contents
 
+PART = 500_000  # Here, so that the tests are quick.
 LARGE = os.urandom(PART) * 3 + b"the end"
 FILES = {"big.bin": LARGE, "small.txt": b"cat dog", "sub/mid.bin": os.urandom(400_000)}
 
@@ -92,7 +95,9 @@ class World:
 
 
 @pytest.fixture
-def world(registry: FakeRegistry, tmp_path: Path) -> World:
+def world(registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    for module in ("assembly", "filling"):
+        monkeypatch.setattr(f"registry_client.{module}.PART", PART)
     return World(registry, tmp_path)
 
 
@@ -650,6 +655,100 @@ def test_two_downloads_at_once_do_not_meet(world: World) -> None:
 
     assert "another process is fetching" in str(errors[0])
     assert contents(world.into) == LABELS
+
+
+# --- what lies elsewhere
+
+
+class FakeOutside:
+    """Files outside W&B, in memory."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.stopped = False
+
+    def check(self, entries: Sequence[ManifestEntry]) -> None:
+        """All are there."""
+
+    def fetch(self, entry: ManifestEntry) -> Generator[bytes, None, None]:
+        """Ten bytes, in two pieces."""
+        yield b"01234"
+        if entry.path == "broken":
+            raise VerificationError("broken: got other bytes")
+        yield b"56789"
+
+    def stop(self) -> None:
+        """Remember it."""
+
+
+@pytest.fixture
+def pointing(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ArtifactVersion]:
+    """A version with files outside."""
+    module = sys.modules[download.__module__]  # Its name is the function's, too.
+    monkeypatch.setattr(module, "Outside", FakeOutside)
+
+    def pointing(*paths: str) -> ArtifactVersion:
+        version = world.registry.version(files={"own.txt": b"own"})
+        manifest = json.loads(world.registry.manifests[version.id])
+        for path in paths:
+            manifest["contents"][path] = {"digest": "etag", "ref": f"s3://bucket/{path}"}
+        body = json.dumps(manifest).encode()
+        world.registry.manifests[version.id] = body
+        return replace(version, digest=_digest(body))
+
+    return pointing
+
+
+def test_files_outside_are_listed_and_left_out(
+    world: World, pointing: Callable[..., ArtifactVersion]
+) -> None:
+    """
+    The directory is whole without them.
+    """
+    done = world.get(pointing("far.bin"), references=ReferencePolicy.LIST)
+
+    assert contents(world.into) == {"own.txt": b"own"}
+    assert [each.path for each in done.references] == ["far.bin"]
+    assert (done.file_count, done.size) == (1, 3)
+
+
+def test_files_outside_are_fetched_each_time(world: World, pointing: Callable[..., ArtifactVersion]) -> None:
+    """
+    What they are is for their storage to say: nobody can prove here that the old one is still it.
+    """
+    version = pointing("a/far.bin", "far.bin")
+    wanted = {"own.txt": b"own", "a/far.bin": b"0123456789", "far.bin": b"0123456789"}
+
+    for _ in range(2):
+        done = world.get(version, references=ReferencePolicy.FETCH)
+        assert contents(world.into) == wanted
+    assert (done.fetched, world.fetched) == (20, [])
+
+
+def test_a_file_outside_that_is_wrong_is_not_kept(
+    world: World, pointing: Callable[..., ArtifactVersion]
+) -> None:
+    """
+    Not even for the next try.
+    """
+    with pytest.raises(VerificationError, match="broken"):
+        world.get(pointing("broken"), references=ReferencePolicy.FETCH)
+
+    assert not world.into.exists()
+    assert "broken" not in contents(world.staging / "content")
+
+
+def test_files_outside_count_though_nobody_knew_their_size(
+    world: World, pointing: Callable[..., ArtifactVersion]
+) -> None:
+    """
+    All of them together, as they arrive.
+    """
+    version = pointing("a", "b")
+
+    with pytest.raises(TooLargeError):
+        world.get(version, references=ReferencePolicy.FETCH, max_size=22)
+
+    world.get(version, references=ReferencePolicy.FETCH, max_size=23)
 
 
 def _hex(world: World, path: str) -> str:

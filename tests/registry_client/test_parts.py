@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from registry_client.parts import PART, Extents, parts
+from registry_client.parts import Extents, parts
 
 SIZE = 40
 
@@ -59,10 +59,3 @@ def test_gaps_become_parts(gaps: list[tuple[int, int]], wanted: list[tuple[int, 
     Pieces of the part's size, in order; what is shorter than two of them stays whole.
     """
     assert list(parts(gaps, 10)) == wanted
-
-
-def test_a_part_is_much_more_than_a_request() -> None:
-    """
-    Without being told, a part has megabytes.
-    """
-    assert list(parts([(0, 2 * PART)])) == [(0, PART), (PART, 2 * PART)]
