@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -165,6 +166,23 @@ def test_a_stored_file_of_another_size_is_wrong(world: World, answer: FakeAnswer
 
     assert world.fetched == ["big.bin"]
     assert not list(world.folder.glob(".model.handoff-*"))
+
+
+@pytest.mark.parametrize(
+    ("served", "message"),
+    [(b"too short", "got 9 bytes, want 400000"), (bytes(400_001), "got more than the 400000 bytes")],
+    ids=["short", "long"],
+)
+def test_a_file_that_comes_in_one_is_as_long_as_promised(world: World, served: bytes, message: str) -> None:
+    """
+    The first byte too many ends it; nothing of it is kept.
+    """
+    world.registry.files["sub/mid.bin"] = served
+
+    with pytest.raises(VerificationError, match=rf"^sub/mid\.bin: {message}"):
+        world.get()
+
+    assert not list(world.folder.glob(".model.handoff-*/*/md5-*"))
 
 
 def test_a_part_cut_short_is_resumed(world: World) -> None:
@@ -538,6 +556,40 @@ def test_a_cache_is_filled_and_used(world: World, tmp_path: Path) -> None:
 
     assert contents(world.into) == FILES
     assert (world.fetched, world.registry.asked_for_urls, done.fetched) == ([], 0, 0)
+
+
+def test_a_failure_ends_the_copies_out_of_a_cache(world: World) -> None:
+    """
+    Another thread is amid a large file: at its next chunk it learns that nobody wants it.
+    """
+    failed = threading.Event()
+
+    class FailingCache(FakeCache):
+        def take(self, entry: Promise, into: Path, *, advance: Callable[[int], object]) -> bool:
+            """Fail with one file, and go on with another until that ends it."""
+            if entry.path == "small.txt":
+                failed.set()
+                raise OSError("the first reason")
+            assert failed.wait(5)
+            while True:
+                advance(1)
+
+    with pytest.raises(OSError, match="the first reason"):
+        world.get(cache=FailingCache(), concurrency=4)
+
+
+def test_content_from_a_cache_may_have_several_names(world: World, tmp_path: Path) -> None:
+    """
+    It is taken once, and copied.
+    """
+    cache, version = FakeCache(), world.registry.version(files={"a": b"same", "b": b"same"})
+    world.get(version, cache=cache)
+    world.into.rename(tmp_path / "first")
+
+    world.get(version, cache=cache)
+
+    assert contents(world.into) == {"a": b"same", "b": b"same"}
+    assert world.fetched == []
 
 
 # --- how much, and which
