@@ -567,14 +567,15 @@ def test_a_failure_ends_the_copies_out_of_a_cache(world: World) -> None:
     class FailingCache(FakeCache):
         def take(self, entry: Promise, into: Path, *, advance: Callable[[int], object]) -> bool:
             """Fail with one file, and go on with another until that ends it."""
+            assert not into.exists()
             if entry.path == "small.txt":
                 failed.set()
-                raise OSError("the first reason")
+                raise FetchError("the first reason")
             assert failed.wait(5)
             while True:
                 advance(1)
 
-    with pytest.raises(OSError, match="the first reason"):
+    with pytest.raises(FetchError, match="the first reason"):
         world.get(cache=FailingCache(), concurrency=4)
 
 
