@@ -80,9 +80,7 @@ def _proven(
     """The file's bytes, which are right only if this ends without an error."""
     found = find_origins(version, alone, ReferencePolicy.FETCH, registry)
     for entry in found.outside:
-        outside = Outside(registry, version, sleep=sleep)
-        outside.check([entry])
-        yield from outside.fetch(entry)
+        yield from Outside(registry, version, sleep=sleep).fetch(entry)
     own = [(version, manifest, entry) for entry in found.manifest.entries]
     for holder, whole, entry in [
         *own,
