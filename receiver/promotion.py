@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any
 
-from receiver.dispatch import Outcome, OutcomeKind
+from receiver.dispatch import Dispatch, Outcome, OutcomeKind
+from receiver.routing.planned import UnsendableError, check_size
 from receiver.routing.question import NoLongerHoldsError, NotTakenError, Question
 from receiver.routing.template import TemplateError
+from receiver.secret import Secret, holds_one
+from receiver.strict_json import strings
 from registry_client.errors import (
     AccessDeniedError,
     AliasMovedError,
@@ -55,6 +58,39 @@ class Settled:
 
     message: dict[str, Any]
     version: ArtifactVersion
+
+
+class Settling:
+    """Makes of a dispatch that has a question the message to send.
+
+    Args:
+        promotions: Asks W&B; None where the configuration has no key for it any more.
+        hidden: Secrets that must not leave, whatever W&B says.
+    """
+
+    def __init__(self, promotions: Promotions | None, *, hidden: Collection[Secret] = ()) -> None:
+        self._promotions = promotions
+        self._hidden = hidden
+
+    def message(self, dispatch: Dispatch) -> Mapping[str, Any] | Outcome:
+        """The message, or what comes of it instead of sending."""
+        if dispatch.question is None:
+            return dispatch.client_payload
+        if self._promotions is None:
+            return Outcome(
+                OutcomeKind.POSTPONED, "wandb-denied", "W&B cannot be asked: wandb.api_key is gone"
+            )
+        settled = self._promotions.settle(Question.from_json(dispatch.question))
+        if isinstance(settled, Outcome):
+            return settled
+        try:
+            check_size(dispatch.kind, settled.message)
+        except UnsendableError as error:
+            return Outcome(OutcomeKind.REFUSED, "unsendable", f"not sent: {error}")
+        if any(holds_one(text, self._hidden) for text in strings(settled.message)):
+            why = "not sent: what W&B says of the version holds a secret of this receiver; take it out there"
+            return Outcome(OutcomeKind.REFUSED, "secret-in-payload", why)
+        return settled.message
 
 
 class Promotions:

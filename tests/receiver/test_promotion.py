@@ -8,14 +8,15 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from receiver.dispatch import Outcome, OutcomeKind
+from receiver.dispatch import Dispatch, Outcome, OutcomeKind
 from receiver.event import RegistryEvent, read_event
-from receiver.promotion import Promotions, Settled
+from receiver.promotion import Promotions, Settled, Settling
 from receiver.routing.conditions import Condition
 from receiver.routing.planned import Arrival, plan_by_routes
 from receiver.routing.question import Question
 from receiver.routing.route import RepositoryDispatch, Route
 from receiver.routing.template import Template
+from receiver.secret import Secret
 from registry_client.errors import AccessDeniedError, FetchError, RegistryError
 from registry_client.record import ArtifactRecord, ArtifactState
 from registry_client.reference import ArtifactId
@@ -223,3 +224,76 @@ def test_the_same_question_within_moments_is_asked_once_and_later_anew() -> None
 
     assert world.outcome(question).kind is OutcomeKind.OUTDATED
     assert len(asked) == 2
+
+
+def asking(world: World, **changes: object) -> Dispatch:
+    """A dispatch with the world's question."""
+    made = Dispatch(
+        id="d",
+        delivery_id="D",
+        repository="acme/serving",
+        event_type="GO",
+        client_payload={},
+        key="k",
+        lane="l",
+        accepted_at=NOW,
+        question=world.question().to_json(),
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def test_a_dispatch_without_a_question_is_sent_as_it_is() -> None:
+    """
+    Nobody is asked what nobody wants to know.
+    """
+    world = World()
+    dispatch = asking(world, question=None, client_payload={"a": 1})
+
+    assert Settling(None).message(dispatch) == {"a": 1}
+
+
+def test_without_a_key_a_question_waits() -> None:
+    """
+    A configuration that lost its key sends nothing unverified.
+    """
+    answer = Settling(None).message(asking(World()))
+
+    assert isinstance(answer, Outcome)
+    assert answer.kind is OutcomeKind.POSTPONED
+
+
+def test_a_secret_that_wandb_tells_does_not_leave() -> None:
+    """
+    Metadata is from outside, too.
+    """
+    world = World()
+    world.wandb.records[world.record.id] = replace(world.record, metadata={"note": "it is hunter2-hunter2"})
+
+    answer = Settling(world.promotions, hidden=[Secret("hunter2-hunter2")]).message(asking(world))
+
+    assert isinstance(answer, Outcome)
+    assert answer.reason == "secret-in-payload"
+    assert "hunter2" not in answer.detail
+
+
+def test_what_wandb_says_may_make_it_too_large_to_send() -> None:
+    """
+    GitHub's limits are checked on what is really sent.
+    """
+    world = World()
+    world.wandb.records[world.record.id] = replace(world.record, metadata={"note": "x" * 70_000})
+    payload = RepositoryDispatch(
+        Template.parse("acme/serving"), Template.parse("GO"), (), Template.parse({"n": "${metadata.note}"})
+    )
+    event = read_event(
+        json.dumps(
+            {"event_type": "CREATE_ARTIFACT", "artifact_version": str(ArtifactId(world.record.id))}
+        ).encode()
+    )
+    assert isinstance(event, RegistryEvent)
+    (dispatch,) = plan_by_routes([Route("a", payload)], Arrival(event, "wandb", "01D", NOW), verify=True)
+
+    answer = Settling(world.promotions).message(dispatch)
+
+    assert isinstance(answer, Outcome)
+    assert (answer.kind, answer.reason) == (OutcomeKind.REFUSED, "unsendable")
