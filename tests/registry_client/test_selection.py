@@ -50,6 +50,7 @@ def selected(include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> se
         ("onnx/", "onnx/config.json"),
         ("onnx/int8", "onnx/int8/model.onnx"),
         ("int8", "onnx/int8/model.onnx"),
+        ("int8/", "onnx/int8/model.onnx"),
         ("a/*/c/**/e", "a/b/c/d/c/e"),
         ("shard-?.bin", "shard-1.bin"),
         ("shard-[0-3].bin", "shard-2.bin"),
