@@ -54,8 +54,11 @@ def check_target(target: Path) -> None:
             return
         if not target.is_dir():
             raise TargetError(f"{target} is there and no directory: name another, or remove it")
-        if target.samefile(Path.cwd()):
-            raise TargetError(f"{target} is the current directory: name a new one inside it")
+        if os.path.ismount(target):
+            raise TargetError(f"{target} is where a disk begins, which cannot be moved: name one inside it")
+        here = Path.cwd()
+        if any(target.samefile(folder) for folder in (here, *here.parents)):
+            raise TargetError(f"{target} is the current directory or holds it: name a new one inside it")
     except OSError as error:
         raise refused(f"{target} cannot be looked at", error) from error
 

@@ -72,14 +72,26 @@ def test_a_link_at_the_target_is_not_followed(tmp_path: Path, *, dangling: bool)
         check_target(tmp_path / "model")
 
 
-def test_the_current_directory_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("where", [".", "sub", "sub/deep"], ids=["itself", "above", "far above"])
+def test_the_current_directory_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
     """
-    A rename would leave the shell in a directory that is gone.
+    A rename would leave the shell in a directory that is gone, and so would one of a directory above.
     """
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / where)
 
-    with pytest.raises(TargetError, match="is the current directory"):
-        check_target(Path())
+    with pytest.raises(TargetError, match="is the current directory or holds it"):
+        check_target(tmp_path)
+
+
+def test_where_a_disk_begins_is_no_target() -> None:
+    """
+    It cannot be replaced by a rename, and beside it is another disk.
+    """
+    with pytest.raises(TargetError, match="/ is where a disk begins"):
+        check_target(Path("/"))
 
 
 def test_a_target_that_cannot_be_looked_at_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
