@@ -196,7 +196,7 @@ class TestBounds:
         endpoint.faults.add("POST /", raw=dripping(b"HTTP/1.1 200 OK\r\n", b"X-Drip: 1\r\n"))
 
         with pytest.raises(NoAnswerError, match="no whole answer in time"):
-            Bounded(total_seconds=0.3).send(Post(f"{endpoint.url}/", b"{}"), read_seconds=0.2)
+            Bounded(read_seconds=0.3, total_seconds=0.3).send(Post(f"{endpoint.url}/", b"{}"))
 
     def test_a_body_that_drips(self, endpoint: Endpoint) -> None:
         """
@@ -205,7 +205,7 @@ class TestBounds:
         head = b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"
         endpoint.faults.add("POST /", raw=dripping(head, b"x"))
 
-        answer = Bounded(total_seconds=0.3).send(Post(f"{endpoint.url}/", b"{}"), read_seconds=0.2)
+        answer = Bounded(read_seconds=0.3, total_seconds=0.3).send(Post(f"{endpoint.url}/", b"{}"))
 
         assert answer.status == 200
 
