@@ -58,7 +58,7 @@ class Staging:
                 self._target.rename(old)
             try:
                 (self._root / _CONTENT).rename(self._target)
-            except OSError:
+            except BaseException:  # Ctrl-C as well: the target is not to be without its files.
                 if there:
                     old.rename(self._target)
                 raise
@@ -72,6 +72,8 @@ class Staging:
 
     def is_worth_keeping(self) -> bool:
         """Whether the next try could use anything in it."""
+        if not self.content.root.is_dir():
+            return False  # It is in place.
         return (
             any(not name.endswith("/") for name in self.content.names())
             or any(name.endswith(".parts") for name in self.partial.names())

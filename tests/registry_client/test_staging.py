@@ -171,11 +171,22 @@ def test_a_content_that_was_swapped_is_not_put_in_place(tmp_path: Path) -> None:
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), TargetError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+    ids=["the disk is full", "Ctrl-C"],
+)
 def test_a_swap_that_fails_halfway_puts_the_old_one_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    raised: type[BaseException],
 ) -> None:
     """
-    The target is never left without its files because the disk is full.
+    The target is never left without its files.
     """
     target = tmp_path / "model"
     target.mkdir()
@@ -184,15 +195,34 @@ def test_a_swap_that_fails_halfway_puts_the_old_one_back(
 
     def full(path: Path, to: Path) -> Path:
         if path.name == "content":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise error
         return real(path, to)
 
     monkeypatch.setattr(Path, "rename", full)
 
-    with pytest.raises(TargetError, match="could not be put in place: No space left"):
+    with pytest.raises(raised, match=r"could not be put in place: No space left|^$"):
         run(target, filled, lambda staging: staging.put_in_place(same=always))
 
     assert names(target) == ["old"]
+
+
+def test_an_end_after_the_swap_leaves_nothing_behind(tmp_path: Path) -> None:
+    """
+    The directory is in place, and what it replaced is gone.
+    """
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "old").touch()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            target,
+            filled,
+            lambda staging: staging.put_in_place(same=always),
+            failing(KeyboardInterrupt),
+        )
+
+    assert names(tmp_path) == ["model", "model/a", "model/a/b.txt"]
 
 
 def test_one_process_at_a_time_works_there(tmp_path: Path) -> None:
