@@ -182,10 +182,8 @@ class _Builder:
     def _inner(self, event: Any, events: Iterator[Any], path: tuple[str, ...]) -> Node:
         line, column = _at(event)
         if isinstance(event, yaml.ScalarEvent):
-            if _NO_TEXT.search(event.value):
-                _broken(event, "holds NUL, or half of a surrogate pair, which is no text")
-            value = _resolved(event.value) if event.implicit[0] else event.value
-            return Scalar(line, column, value, event.value)
+            text = _text(event)
+            return Scalar(line, column, _resolved(text) if event.implicit[0] else text, text)
         if isinstance(event, yaml.SequenceStartEvent):
             items = self._items(events, path)
             return Items(line, column, items, weight=1 + sum(item.weight for item in items))
@@ -244,6 +242,19 @@ def _resolved(text: str) -> str | int | float | bool | None:
         return int(text)
     if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
         return float(text)
+    return text
+
+
+def _text(event: Any) -> str:
+    """The text of a scalar; escapes in pairs, as JSON writes what is far from Latin, are one character."""
+    text: str = event.value
+    if _NO_TEXT.search(text):
+        try:
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            _broken(event, "holds half of a surrogate pair, which is no text")
+        if "\0" in text:
+            _broken(event, "holds NUL, which is no text")
     return text
 
 

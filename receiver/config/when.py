@@ -114,6 +114,7 @@ class When:
         properties["metadata"] = {
             "description": HELP["metadata"],
             "type": "object",
+            "propertyNames": {"minLength": 1},
             "additionalProperties": value,
         }
         if not self.negated:
@@ -133,10 +134,11 @@ def any_of(one: dict[str, Any]) -> dict[str, Any]:
 
 def wrong_with_value(key: str, item: Scalar) -> str | None:
     """What is wrong with one value of a condition, where its form tells."""
+    if item.value is None or (item.value == "" and not key.startswith(METADATA)):
+        wanted = "a number, true or false, or text" if key.startswith(METADATA) else "text"
+        return f"got {found(item)}, want {wanted}"
     if key.startswith(METADATA):
         return _wrong_by_itself(key, item)
-    if item.value is None or item.value == "":
-        return f"got {found(item)}, want text"
     if not isinstance(item.value, str):
         return f"got {found(item)}, want text, between quotes: '{item.text}'"
     if key == "event" and item.value not in EVENTS and not any(one in item.value for one in _GLOB):

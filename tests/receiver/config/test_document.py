@@ -43,6 +43,7 @@ def wrong(text: str) -> list[Problem]:
         (".inf", ".inf"),
         ("1e999", "1e999"),
         ("'true'", "true"),
+        ('"\\ud83d\\ude00"', "\U0001f600"),
         ('"12"', "12"),
     ],
 )
@@ -128,8 +129,8 @@ def test_depth_and_size_are_bounded() -> None:
         ("? [x]\n: y", "1:3: is a list where a key is wanted; want a name"),
         ("a: {<<: x}", "1:5: << wants a mapping, got 'x'"),
         ("a: 1\nb: {c: 1, c: 2, c: 3}", "2:11: b.c: is there twice; the first is in line 2"),
-        ('a: "\\ud800"', "1:4: holds NUL, or half of a surrogate pair, which is no text"),
-        ('a: "\\0"', "1:4: holds NUL, or half of a surrogate pair, which is no text"),
+        ('a: "\\ud800"', "1:4: holds half of a surrogate pair, which is no text"),
+        ('a: "\\0"', "1:4: holds NUL, which is no text"),
         ('a: "\\Uffffffff"', "1:1: holds an escape like \\Uffffffff, which is no character"),
         ('a: "\\d+"', "1:6: is no YAML: a backslash in double quotes; want single quotes around it"),
         ("a: 1\nb: \x1b[2J", "2:4: holds the character U+001B, which is no text"),

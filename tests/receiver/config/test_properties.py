@@ -90,6 +90,76 @@ def changed(draw: st.DrawFn) -> Any:
     return value
 
 
+def optional(**keys: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """A mapping with some of the keys."""
+    return st.fixed_dictionaries({}, optional=keys)
+
+
+def joined(*parts: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    """One mapping of several."""
+    return st.tuples(*parts).map(lambda each: {key: value for part in each for key, value in part.items()})
+
+
+GLOBS = st.sampled_from(["a", "a*", "?-[ab]"])
+WHEN = joined(
+    optional(
+        alias=GLOBS | st.lists(GLOBS, min_size=1, max_size=3),
+        artifact=st.sampled_from(["acme/models/*", "*/*/x-?"]),
+        event=st.sampled_from(["LINK_ARTIFACT", "ADD_*"]),
+        source=st.sampled_from(["wandb", "vision-team", "w*"]),
+        metadata=st.dictionaries(
+            st.text(min_size=1, max_size=3), st.integers() | st.booleans() | GLOBS, max_size=2
+        ),
+    ),
+    optional(**{"metadata.a.b": st.sampled_from([">= 0.9", 3, True, ["x", 1]]), "not": optional(tag=GLOBS)}),
+)
+REPOSITORIES = st.sampled_from(["acme/serving", "acme/${artifact.collection}", "${artifact.entity}/x"])
+ACTIONS = st.one_of(
+    joined(
+        st.fixed_dictionaries({"repository": REPOSITORIES, "event_type": st.sampled_from(["A", "${alias}"])}),
+        optional(client_payload=st.just({"digest": "${artifact.digest}", "n": 1, "x": [None, {"y": True}]})),
+    ).map(lambda value: {"dispatch": value}),
+    joined(
+        st.fixed_dictionaries(
+            {"repository": REPOSITORIES, "workflow": st.just("a.yml"), "ref": st.just("main")}
+        ),
+        optional(inputs=st.just({"version": "${artifact.version}", "dry": True, "n": 1})),
+    ).map(lambda value: {"dispatch": value}),
+    joined(
+        st.just({"url": "https://example.com:8443/x?y=1"}),
+        optional(
+            timeout=st.sampled_from(["5s", 10]), allow_private=st.booleans(), body=st.just({"a": "${tag}"})
+        ),
+    ).map(lambda value: {"post": value}),
+)
+ROUTES = joined(
+    st.fixed_dictionaries({"when": WHEN}),
+    ACTIONS,
+    optional(
+        **{
+            "notify": st.sampled_from([[], "ml-slack", ["ml-slack", "ml-teams"]]),
+            "continue": st.booleans(),
+            "order": st.sampled_from(["keep", "overtake"]),
+            "ambiguous": st.sampled_from(["retry", "hold"]),
+        }
+    ),
+)
+
+
+@settings(max_examples=75, deadline=None)
+@given(st.lists(ROUTES, min_size=1, max_size=4))
+def test_what_is_right_is_read_and_valid(routes: list[Any]) -> None:
+    """
+    Routes put together out of right parts make a Config of as many, and the JSON Schema takes them.
+    """
+    value = plain(load(TEXT, Problems("x")))  # type: ignore[arg-type]  # it is a tree
+    value["routes"] = [{"name": f"route-{number}", **route} for number, route in enumerate(routes)]
+    config = read(json.dumps(value))
+
+    assert len(config.routes) == len(routes)
+    assert [error.message for error in VALIDATOR.iter_errors(value)] == []
+
+
 @settings(max_examples=150, deadline=None)
 @given(changed())
 def test_any_change_is_read_or_told_with_its_place(value: Any) -> None:
