@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +14,7 @@ from registry_client import __version__, queries
 from registry_client.connections import Connections
 from registry_client.errors import FetchError
 from registry_client.graphql import GraphQL, UnknownFieldError
-from registry_client.manifest import Manifest, ManifestEntry
+from registry_client.manifest import LARGEST_BODY, Manifest, ManifestEntry
 from registry_client.record import ArtifactRecord, Membership, Organization, Surroundings, by_aliases
 from registry_client.reference import ArtifactId, CollectionPath
 from registry_client.version import ArtifactVersion
@@ -136,7 +136,7 @@ class WandbApi:
                 with self._wire.open(url) as body:
                     if body.encoding is not None:
                         raise FetchError(f"the manifest of {version.name} came as {body.encoding}")
-                    return b"".join(body.chunks())
+                    return b"".join(_bounded(body.chunks()))
             except StaleUrlError as error:  # A new question brings a new URL.
                 raise TransientError(f"the manifest of {version.name}: {error}") from error
 
@@ -227,6 +227,16 @@ def _identified(artifact: Mapping[str, Any]) -> ArtifactRecord:
         return ArtifactRecord.parse(artifact, by_aliases(artifact))
     places = [Membership.parse(edge["node"]) for edge in artifact["artifactMemberships"]["edges"]]
     return ArtifactRecord.parse(artifact, tuple(place for place in places if place is not None))
+
+
+def _bounded(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The bytes up to the first that are too many for a manifest, which ``Manifest.parse`` then refuses."""
+    seen = 0
+    for chunk in chunks:
+        yield chunk
+        seen += len(chunk)
+        if seen > LARGEST_BODY:
+            return
 
 
 def _named_urls(files: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from registry_client.api import WandbApi
 from registry_client.download import download
 from registry_client.errors import (
     DiskFullError,
@@ -24,8 +25,10 @@ from registry_client.errors import (
 )
 from registry_client.manifest import Manifest
 from registry_client.references import ReferencePolicy
+from registry_client.resolve import resolve
 from registry_client.version import ArtifactVersion, DigestAlgorithm
 from tests.fakes import FakeRegistry, manifest_of
+from tests.stand_ins.wandb import WandbStandIn
 
 HELLO = b"hello"
 ENTRY = json.loads(manifest_of({"x": HELLO}))["contents"]["x"]
@@ -231,6 +234,19 @@ def test_no_manifest_at_all(registry: FakeRegistry, place: Path, body: bytes) ->
     version = registry.version()
     registry.manifests[version.id] = body
     assert isinstance(refused(registry, version, place), ManifestError)
+
+
+def test_a_manifest_without_an_end(
+    wandb: WandbStandIn, api: WandbApi, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more of it is kept than a manifest may have, and it is refused by its length."""
+    logged = wandb.log_artifact("acme/models/cats", {f"{number}": HELLO for number in range(30_000)})
+    version = resolve(logged.reference, api)
+    for module in ("api", "manifest"):
+        monkeypatch.setattr(f"registry_client.{module}.LARGEST_BODY", 1000)
+    assert len(api.manifest(version)) < 2_500_000  # Of more than three million.
+    with pytest.raises(ManifestError, match="more than the 1,000 we read"):
+        download(version, place, api)
 
 
 def test_another_versions_manifest(registry: FakeRegistry, place: Path) -> None:
