@@ -82,7 +82,7 @@ def _followed(
     outside: list[ManifestEntry] = []
     for pointer in pointers:
         try:
-            end = _end(version, pointer, others)
+            end = _end(pointer, others)
         except _LostError as lost:  # noqa: PERF203 - each round may ask W&B
             problems.append(f"{pointer.path}: {lost}")
         else:
@@ -93,9 +93,9 @@ def _followed(
     return Origins(own, tuple(followed), tuple(outside))
 
 
-def _end(version: ArtifactVersion, pointer: ManifestEntry, others: _Others) -> Followed | ManifestEntry:
+def _end(pointer: ManifestEntry, others: _Others) -> Followed | ManifestEntry:
     """Where a pointer leads in the end, from version to version."""
-    entry, seen = pointer, {(version.id, pointer.path)}
+    entry, seen = pointer, set[tuple[str, str]]()
     while references.kind(entry) == references.IN_ARTIFACT:
         target = InArtifact.parse(entry.reference or "")
         if target is None:
