@@ -80,7 +80,7 @@ class Connections:
                 f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/",
                 body=body,
                 headers={**self._headers, **headers},
-                timeout=urllib3.Timeout(self._connect_timeout, patience * self._read_timeout),
+                timeout=urllib3.Timeout(connect=self._connect_timeout, read=patience * self._read_timeout),
                 retries=False,
                 redirect=False,
                 preload_content=False,

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -258,6 +259,18 @@ def test_a_silent_server_is_left() -> None:
         thread.join()
         with pytest.raises(TransientError, match="no answer in time"):
             connections.request("GET", url, headers={})
+
+
+@pytest.mark.parametrize("patience", [1, 2])
+def test_bytes_have_the_whole_time_that_was_given(patience: int) -> None:
+    """
+    However long or short the connection took; a question has more of it.
+    """
+    with serving(protocol="HTTP/1.1") as origin, connecting({}, 30) as connections:
+        response = connections.request("GET", origin.url, headers={}, patience=patience)
+        used: Any = response.connection
+        assert used.sock.gettimeout() == 30 * patience
+        response.close()
 
 
 @pytest.mark.parametrize(("size", "connections_made"), [(1000, 1), (100_000, 2)], ids=["small", "large"])
