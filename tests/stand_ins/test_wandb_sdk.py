@@ -6,11 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.stand_ins.conftest import Clock
+from tests.stand_ins.github_oidc import GitHubOidc
 from tests.stand_ins.wandb import WandbStandIn
 
 FILES = {
@@ -75,13 +78,20 @@ print(json.dumps(artifact.digest))
 """
 
 
-def in_sdk(program: str, asked: Any, directory: Path, wandb: WandbStandIn, *arguments: str) -> Any:
+def in_sdk(
+    program: str,
+    asked: Any,
+    directory: Path,
+    wandb: WandbStandIn,
+    *arguments: str,
+    signed_in: Mapping[str, str] | None = None,
+) -> Any:
     """Run a program that uses the SDK, alone with the stand-in, and return what it prints."""
     kept = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     folders = {f"WANDB_{kind}_DIR": str(directory / kind) for kind in ("CACHE", "CONFIG", "DATA")}
     settings = {
         "WANDB_BASE_URL": wandb.url,
-        "WANDB_API_KEY": wandb.api_key,
+        **({"WANDB_API_KEY": wandb.api_key} if signed_in is None else signed_in),
         "WANDB_DIR": str(directory),
         "WANDB_ERROR_REPORTING": "false",
         "WANDB_SILENT": "true",
@@ -215,3 +225,25 @@ def test_the_sdk_links_names_and_tags(wandb: WandbStandIn, tmp_path: Path) -> No
     assert version.artifact.tags == ["approved"]
     assert version.artifact.metadata == {"accuracy": 0.95}
     assert version.artifact.description == "Better"
+
+
+def test_the_sdk_signs_in_with_an_identity(wandb: WandbStandIn, clock: Clock, tmp_path: Path) -> None:
+    """
+    Without a key: it exchanges a job's token at the stand-in, and shows what it got with every question.
+    """
+    wandb.add_user("deployer")
+    wandb.log_artifact("acme/training/nature", FILES)
+    with GitHubOidc(now=clock) as github:
+        wandb.federation.trust(github.issuer, audience="Acme Inc", subject=github.subject, user="deployer")
+        (tmp_path / "token").write_text(github.token("Acme Inc"), encoding="ascii")
+        signed_in = {
+            "WANDB_IDENTITY_TOKEN_FILE": str(tmp_path / "token"),
+            "WANDB_CREDENTIALS_FILE": str(tmp_path / "credentials.json"),
+        }
+        asked = {"acme/training/nature:v0": "here"}
+        answers = in_sdk(LOOK_UP, asked, tmp_path, wandb, signed_in=signed_in)
+
+    assert answers["acme/training/nature:v0"]["files"].keys() == FILES.keys()
+    [token] = wandb.federation.given
+    shown = {each.headers.get("authorization") for each in wandb.requests if each.operation}
+    assert shown == {f"Bearer {token}"}
