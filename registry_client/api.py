@@ -153,10 +153,6 @@ class WandbApi:
                 return
             after = page["endCursor"]
 
-    def file_urls(self, version: ArtifactVersion) -> dict[str, str]:
-        """All pages of URLs as one."""
-        return {path: url for page in self.url_pages(version) for path, url in page.items()}
-
     def file_url(self, version: ArtifactVersion, path: str) -> str | None:
         """A fresh URL for one path."""
         files = self._files(queries.FILE_URL, queries.FILE_URL_OLDER, version, names=[path])
