@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import threading
 import time
@@ -18,9 +19,10 @@ _LONGEST = 300.0
 
 @dataclass(frozen=True)
 class Measured:
-    """What a command took."""
+    """What a command took: the time, of which the processors' for it and its children, and memory."""
 
     seconds: float
+    cpu_seconds: float
     peak_mib: float
     said: str
 
@@ -35,6 +37,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str], folder: Path) -> Measur
             argv, env=environ, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
         watching = _Watching(process.pid)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         try:
             code = process.wait(_LONGEST)
             seconds = time.perf_counter() - began
@@ -46,7 +49,9 @@ def run(argv: Sequence[str], environ: Mapping[str, str], folder: Path) -> Measur
     said = log.read_text(encoding="utf-8", errors="replace")
     if code:
         raise RuntimeError(f"{argv[0]} ended with {code}:\n{said[-3000:]}")
-    return Measured(seconds, watching.peak_mib, said)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Measured(seconds, cpu, watching.peak_mib, said)
 
 
 class _Watching:
