@@ -209,6 +209,8 @@ class Wire:
         if url.startswith("https://"):
             return
         parts = urlsplit(url)
+        if parts.scheme == "https":  # In capitals.
+            return
         here = self._base.startswith("http:") and is_loopback(parts.hostname or "")
         if parts.scheme != "http" or not here:
             raise FetchError(

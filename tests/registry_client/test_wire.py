@@ -97,6 +97,14 @@ def test_files_in_the_clear_are_refused(wire: Wire, url: str) -> None:
         wire.open(url)
 
 
+def test_a_scheme_may_be_in_capitals(wire: Wire, tmp_path: Path) -> None:
+    """
+    It is https all the same: it comes as far as the certificate.
+    """
+    with serving(Authority(tmp_path).server()) as store, pytest.raises(CertificateError):
+        wire.open(store.url.replace("https", "HTTPS"))
+
+
 def test_a_server_elsewhere_does_not_send_us_to_this_machine(store: Origin) -> None:
     """
     What listens here in the clear is nobody's file store, unless W&B itself is here too.
