@@ -47,7 +47,7 @@ class Prepared:
         if not rows:
             return
         if not isinstance(driver, sqlite3.Connection):
-            connection.execute(self._statement, rows)
+            connection.execute(self._statement, rows if len(rows) > 1 else rows[0])  # One is cheaper as one.
             return
         one, values, placeholders = self._compiled(connection.dialect).sql.rpartition(" VALUES ")
         all_of_them = ", ".join([placeholders] * len(rows))
