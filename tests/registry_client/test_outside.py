@@ -174,6 +174,13 @@ class TestCheck:
         told = self.refusal(registry, [pointer("s3://b/x", "s3://b/x")])
         assert "the artifact holds no checksum of it, so nothing could be proven" in told
 
+    def test_nobody_gets_around_it(self, registry: FakeRegistry) -> None:
+        """Who fetches without having checked is told the same."""
+        fetching, shelf = outside(registry, stored(CONTENT))
+        with pytest.raises(ReferenceEntriesError, match="holds no checksum"):
+            list(fetching.fetch(pointer("https://example.org/x", "https://example.org/x")))
+        assert not shelf.offsets
+
     def test_a_missing_sdk_is_told_with_its_extra(
         self, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
