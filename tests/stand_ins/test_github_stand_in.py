@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import threading
@@ -85,7 +86,7 @@ class TestDescription:
         document = json.loads(text)
 
         assert len(text) < 160_000
-        assert len(document["paths"]) == 8
+        assert len(document["paths"]) == 9
         for reference in set(_references(document)):
             kind, name = reference.removeprefix("#/components/").split("/")
             assert name in document["components"][kind]
@@ -252,6 +253,36 @@ class TestWhoAsks:
         github.add_token("ghp_sends", repositories=(REPOSITORY,), permissions={"contents": "write"})
 
         assert ask(github, "GET", f"/repos/{REPOSITORY}/actions/runs", "ghp_sends").status_code == 403
+
+    def test_the_contents_of_a_private_repository_take_a_permission(self, github: GitHubStandIn) -> None:
+        """
+        And its workflows can be read with it, one by one, on the branch that is there.
+        """
+        github.add_token("blind", repositories=(REPOSITORY,), permissions={"actions": "read"})
+        path = f"/repos/{REPOSITORY}/contents/.github/workflows"
+        content = ask(github, "GET", f"{path}/deploy.yml?ref=main").json()["content"]
+
+        assert ask(github, "GET", path, "blind").status_code == 403
+        assert [each["name"] for each in ask(github, "GET", path).json()] == ["deploy.yml"]
+        assert "  repository_dispatch: {types: [BUILD]}\n" in base64.b64decode(content).decode()
+        assert ask(github, "GET", f"{path}/deploy.yml?ref=gone").status_code == 404
+        assert ask(github, "GET", f"{path}/other.yml").status_code == 404
+
+    def test_a_classic_token_has_scopes(self, github: GitHubStandIn) -> None:
+        """
+        And each answer names them; other tokens have none.
+        """
+        github.add_token("ghp_reader", repositories=(REPOSITORY,), permissions={"contents": "read"})
+        github.add_token("ghp_writer", repositories=(REPOSITORY,))
+        answers = [
+            ask(github, "GET", f"/repos/{REPOSITORY}", name) for name in ("ghp_reader", "ghp_writer", PAT)
+        ]
+
+        assert [answer.headers.get("X-OAuth-Scopes") for answer in answers] == [
+            "read:org",
+            "repo, workflow",
+            None,
+        ]
 
     def test_the_hourly_limit(self, github: GitHubStandIn, clock: Clock) -> None:
         """

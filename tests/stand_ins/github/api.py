@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from urllib.parse import unquote
 
 from tests.stand_ins.github import documents, tokens
 from tests.stand_ins.github.asked import Answer, Asked, Refused
@@ -15,6 +16,7 @@ from tests.stand_ins.github.state import HOURLY, Dispatched, Repository, Started
 
 API_VERSIONS = ("2022-11-28", "2026-03-10")
 LARGEST_PAYLOAD = 65_535
+WORKFLOWS = ".github/workflows"
 _MOST_RUNS = 100
 
 
@@ -77,6 +79,7 @@ class Api:
             f"GET {repository}": self._repository,
             f"GET {repository}/installation": self._installation,
             f"GET {repository}/actions/runs": self._runs,
+            f"GET {repository}/contents/{{path}}": self._contents,
             f"POST {repository}/dispatches": self._dispatch,
             f"POST {repository}/actions/workflows/{{workflow_id}}/dispatches": self._workflow_dispatch,
         }
@@ -149,6 +152,21 @@ class Api:
         shown = [documents.run(run, self.api, self.html) for run in runs[start : start + size]]
         return Answer(200, {"total_count": len(runs), "workflow_runs": shown})
 
+    def _contents(self, call: Call) -> Answer:
+        token, repository = self._seen(call)
+        if repository.private:
+            check_permission(token, "contents", "read", call.headers)
+        ref = call.asked.query.get("ref", "main")
+        if ref != "main":
+            raise Refused(404, f"No commit found for the ref {ref}")
+        files = {f"{WORKFLOWS}/{each.file}": each.content for each in repository.workflows}
+        path = unquote(call.values["path"])
+        if path == WORKFLOWS and files:
+            return Answer(200, [documents.entry(repository, name, self.api, self.html) for name in files])
+        if path not in files:
+            raise Refused(404, "Not Found")
+        return Answer(200, documents.file(repository, path, files[path], self.api, self.html))
+
     def _dispatch(self, call: Call) -> Answer:
         token, repository = self._seen(call)
         check_permission(token, "contents", "write", call.headers)
@@ -195,6 +213,9 @@ class Api:
         """Return who asks and what they ask about, when they may see it and are within their rate."""
         token = tokens.token(self.state, call.authorization, call.now)
         self._spend(token, call)
+        if token.kind == "classic":
+            may_write = tokens.allows(token.permissions, "contents", "write")
+            call.headers["X-OAuth-Scopes"] = "repo, workflow" if may_write else "read:org"
         repository = self._find(call)
         if repository.private and repository.id not in token.repository_ids:
             raise Refused(404, "Not Found")

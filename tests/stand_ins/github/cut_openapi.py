@@ -19,11 +19,15 @@ OPERATIONS = (
     ("/repos/{owner}/{repo}", "get"),
     ("/repos/{owner}/{repo}/actions/runs", "get"),
     ("/repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches", "post"),
+    ("/repos/{owner}/{repo}/contents/{path}", "get"),
     ("/repos/{owner}/{repo}/dispatches", "post"),
     ("/repos/{owner}/{repo}/installation", "get"),
 )
 EVENTS = (("schemas", "webhook-repository-dispatch-sample"),)
 _PROSE = frozenset({"description", "summary", "example", "examples", "externalDocs", "title", "tags"})
+_HINTS = frozenset(
+    {"discriminator"}
+)  # It only hints at which of several schemas holds, and validators trip on it.
 _NAMES_BELOW = frozenset({"properties", "parameters", "responses", "headers", "schemas", "content"})
 _REFERENCE = re.compile(r"#/components/([^/]+)/([^/]+)")
 
@@ -45,7 +49,7 @@ def cut(whole: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bare(node: Any, parent: str = "") -> Any:
-    """Return the node without prose and vendor extensions; below ``properties`` a name is only a name."""
+    """Return the node without prose, hints and extensions; below ``properties`` a name is only a name."""
     if isinstance(node, list):
         return [_bare(item) for item in node]
     if not isinstance(node, dict):
@@ -56,7 +60,7 @@ def _bare(node: Any, parent: str = "") -> Any:
     return {
         key: _bare(value, key)
         for key, value in node.items()
-        if key not in _PROSE and not key.startswith("x-")
+        if key not in _PROSE | _HINTS and not key.startswith("x-")
     }
 
 

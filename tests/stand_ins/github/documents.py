@@ -185,6 +185,35 @@ def run(each: Run, api: str, html: str) -> dict[str, Any]:
     }
 
 
+def entry(repository: Repository, path: str, api: str, html: str, size: int = 0) -> dict[str, Any]:
+    """A file, as a list of a directory shows it."""
+    url = f"{api}/repos/{repository.name}/contents/{path}?ref={_BRANCH}"
+    page = f"{html}/{repository.name}/blob/{_BRANCH}/{path}"
+    blob = f"{api}/repos/{repository.name}/git/blobs/{_SHA}"
+    return {
+        "type": "file",
+        "size": size,
+        "name": path.rpartition("/")[2],
+        "path": path,
+        "sha": _SHA,
+        "url": url,
+        "git_url": blob,
+        "html_url": page,
+        "download_url": f"{html}/{repository.name}/raw/{_BRANCH}/{path}",
+        "_links": {"git": blob, "html": page, "self": url},
+    }
+
+
+def file(repository: Repository, path: str, content: str, api: str, html: str) -> dict[str, Any]:
+    """A file with what it holds."""
+    raw = content.encode()
+    return {
+        **entry(repository, path, api, html, len(raw)),
+        "encoding": "base64",
+        "content": base64.encodebytes(raw).decode(),  # In lines of 76 characters, as GitHub has it.
+    }
+
+
 def app(each: App, api: str, html: str) -> dict[str, Any]:
     """Return an App, as it sees itself."""
     return {

@@ -311,7 +311,8 @@ class GitHubStandIn:
         if by_id is not None:
             path = f"/repos/by/id{by_id['rest'] or ''}"
         for template, operations in self._judge.paths.items():
-            match = re.fullmatch(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template), path)
+            pattern = template.replace("{path}", "(?P<path>.+)")
+            match = re.fullmatch(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern), path)
             if match is not None and asked.method.lower() in operations:
                 values = match.groupdict()
                 if by_id is not None:

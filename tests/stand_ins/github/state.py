@@ -21,6 +21,7 @@ class Workflow:
         run_name_shows_key: Its ``run-name`` holds ``${{ github.event.client_payload.handoff.key }}``, or with
             workflow_dispatch ``${{ inputs.handoff_key }}``.
         inputs: What ``workflow_dispatch`` declares; None where it does not listen to that.
+        text: What the file holds; None is what the above amounts to.
     """
 
     file: str
@@ -28,10 +29,27 @@ class Workflow:
     run_name_shows_key: bool = True
     enabled: bool = True
     inputs: tuple[str, ...] | None = ()
+    text: str | None = None
 
     def listens_to(self, event_type: str) -> bool:
         """Whether a dispatch of this type starts it."""
         return self.enabled and (not self.types or event_type in self.types)
+
+    @property
+    def content(self) -> str:
+        """The file, as far as it says what starts it."""
+        if self.text is not None:
+            return self.text
+        key = "${{ github.event.client_payload.handoff.key || inputs.handoff_key }}"
+        lines = [f"run-name: {self.file} {key}"] if self.run_name_shows_key else []
+        lines += [
+            "on:",
+            "  repository_dispatch:" + (f" {{types: [{', '.join(self.types)}]}}" if self.types else ""),
+        ]
+        if self.inputs is not None:
+            inputs = ", ".join(f"{name}: {{}}" for name in self.inputs)
+            lines.append(f"  workflow_dispatch: {{inputs: {{{inputs}}}}}")
+        return "\n".join([*lines, "jobs: {}", ""])
 
 
 @dataclass
