@@ -135,6 +135,14 @@ def test_an_id_does_not_excuse_another_etag(kept: Bucket) -> None:
         kept.fetched(**(known | {"digest": "0" * 32}))
 
 
+def test_another_objects_version_is_not_taken(kept: Bucket) -> None:
+    """Though it has the ETag, and its key begins alike."""
+    known = kept.put(NEW)
+    other = kept.client.put_object(Bucket=kept.name, Key=f"{KEY}.bak", Body=OLD)["ETag"].strip('"')
+    with pytest.raises(VerificationError, match="another ETag"):
+        kept.fetched(**(known | {"digest": other, "version_id": None}))
+
+
 @pytest.mark.parametrize("name", ["nosuchbucket", None])
 def test_what_is_gone_is_told(plain: Bucket, name: str | None) -> None:
     """A key or a whole bucket."""
@@ -233,6 +241,13 @@ def test_a_checksum_of_the_store_is_heeded(registry: FakeRegistry) -> None:
     outside = Outside(registry, registry.version(), storages={"s3": S3Files(Broken(error))})
     with pytest.raises(VerificationError, match="not those that S3 has the checksum of"):
         list(outside.fetch(pointer("s3://bucket/x")))
+
+
+def test_a_store_that_does_not_know_conditions_is_watched(registry: FakeRegistry) -> None:
+    """It was asked for one ETag, and answers with another."""
+    outside = Outside(registry, registry.version(), storages={"s3": S3Files(Broken(OSError()))})
+    with pytest.raises(VerificationError, match='the ETag "etag"'):
+        list(outside.fetch(pointer("s3://bucket/x", "other", version_id="v1")))
 
 
 def test_without_credentials_the_reader_learns_what_to_do(
