@@ -21,6 +21,7 @@ from registry_client.version import ArtifactVersion
 from registry_client.wire import Body, Credential, StaleUrlError, TransientError, Wire, patiently
 
 _PAGE = 5000
+_COLLECTIONS_A_PAGE = 100
 
 
 class WandbApi:
@@ -98,6 +99,23 @@ class WandbApi:
             collection=collection.name,
         )
         return self._graphql.read(lambda: Surroundings.parse(data))
+
+    def collections(self, entity: str, project: str) -> tuple[CollectionPath, ...] | None:
+        """Every collection of a project, as far as the key sees them; None when it sees no such project."""
+        names: list[str] = []
+        after: str | None = None
+        while True:
+            data = self._graphql.ask(
+                queries.COLLECTIONS, entity=entity, project=project, after=after, first=_COLLECTIONS_A_PAGE
+            )
+            if not data.get("project"):
+                return None
+            page = data["project"].get("artifactCollections") or {}
+            names += self._graphql.read(lambda: [_text(edge["node"]["name"]) for edge in page["edges"]])  # noqa: B023 - called at once
+            end = page.get("pageInfo") or {}
+            if not end.get("hasNextPage") or end.get("endCursor") in {None, after}:
+                return tuple(CollectionPath(entity, project, name) for name in dict.fromkeys(names))
+            after = end["endCursor"]
 
     def organization(self, name: str) -> Organization | None:
         """The organization with that display name, if this key sees it and the server has any."""

@@ -156,6 +156,17 @@ query OlderSurroundings($entity: String!, $project: String!) {
 }
 """
 
+COLLECTIONS = """
+query Collections($entity: String!, $project: String!, $after: String, $first: Int!) {
+  project(name: $project, entityName: $entity) {
+    artifactCollections(after: $after, first: $first) {
+      pageInfo { endCursor hasNextPage }
+      edges { node { name } }
+    }
+  }
+}
+"""
+
 ORGANIZATION = """
 query OrganizationByName($name: String!) {
   organization(name: $name) { name orgEntity { name } }
@@ -235,6 +246,7 @@ ALL = (
     VERSION_BY_ID_OLDER,
     SURROUNDINGS,
     SURROUNDINGS_OLDER,
+    COLLECTIONS,
     ORGANIZATION,
     OWN_ORGANIZATIONS,
     ORGANIZATION_OF_ENTITY,

@@ -57,6 +57,22 @@ def operations(wandb: WandbStandIn) -> list[str | None]:
     return [each.operation for each in wandb.requests]
 
 
+def test_the_collections_of_a_project(wandb: WandbStandIn, api: WandbApi) -> None:
+    """
+    All of them, however W&B pages them; None for a project that the key does not see.
+    """
+    for name in ("a", "b", "c"):
+        wandb.log_artifact(f"acme/vision/{name}", FILES)
+    wandb.most_per_page = 2
+    wandb.requests.clear()
+
+    assert api.collections("acme", "vision") == tuple(
+        CollectionPath("acme", "vision", name) for name in "abc"
+    )
+    assert operations(wandb) == ["Collections"] * 2
+    assert api.collections("acme", "gone") is None
+
+
 # --- resolving
 
 

@@ -64,6 +64,15 @@ again.save()
 print(json.dumps([linked.version, again.digest, sorted(again.aliases)]))
 """
 
+COLLECTIONS = """
+import json
+import wandb
+from wandb.apis.public import ProjectArtifactCollections
+
+found = ProjectArtifactCollections(wandb.Api()._service_api, "acme-org", "wandb-registry-model", per_page=2)
+print(json.dumps([each.name for each in found]))
+"""
+
 BUILD = """
 import json, pathlib, sys
 import wandb
@@ -172,6 +181,18 @@ def test_the_sdk_resolves_and_downloads(
         f"acme-org/{REGISTRY}:v0": {**by_link, **downloaded},
         f"Acme Inc/{REGISTRY}:latest": by_link,
     }
+
+
+def test_the_sdk_lists_collections(wandb: WandbStandIn, tmp_path: Path) -> None:
+    """
+    Those of a registry, page by page.
+    """
+    version = wandb.log_artifact("acme/training/nature", {"weights.bin": b"x"})
+    for name in ("flower", "leaf", "seed"):
+        wandb.link(version, f"acme-org/wandb-registry-model/{name}")
+
+    assert in_sdk(COLLECTIONS, None, tmp_path, wandb) == ["flower", "leaf", "seed"]
+    assert [each.operation for each in wandb.requests].count("ProjectArtifactCollections") == 2
 
 
 def test_the_sdk_digests_alike(wandb: WandbStandIn, tmp_path: Path) -> None:

@@ -185,9 +185,18 @@ def _file(artifact: Artifact, entry: Entry, asker: Asker) -> Node:
 def _collection_fields(kind: str) -> dict[str, Callable[..., Any]]:
     return {
         f"{kind}.id": lambda collection, _: collection.id,
+        f"{kind}.description": lambda _, __: None,
+        f"{kind}.createdAt": lambda collection, _: _time(collection.created_at),
+        f"{kind}.updatedAt": lambda _, __: None,
+        f"{kind}.defaultArtifactType": lambda collection, _: _type(collection.type),
+        f"{kind}.tags": lambda _, __: {"edges": []},
         f"{kind}.aliases": _all_aliases,
         f"{kind}.artifactMembership": lambda collection, _, alias_name: collection.find(alias_name),
     }
+
+
+def _type(name: str) -> Node:
+    return {"id": global_id("ArtifactType", name), "name": name}
 
 
 def _in_index_order(artifact: Artifact, asker: Asker) -> list[Membership]:
@@ -225,6 +234,9 @@ ANSWERS: dict[str, Callable[..., Any]] = {
     "Project.artifactCollectionMembership": lambda project, _, name: _by_name(project, name),
     "Project.artifact": lambda project, _, name: (found := _by_name(project, name)) and found.artifact,
     "Project.artifactCollection": lambda project, _, name: project.collections.get(name),
+    "Project.artifactCollections": lambda project, asker, **page: asker.page(
+        list(project.collections.values()), page.get("after"), page.get("first")
+    ),
     **_collection_fields("ArtifactSequence"),
     **_collection_fields("ArtifactPortfolio"),
     "ArtifactCollectionMembership.id": lambda membership, _: global_id(
@@ -239,10 +251,7 @@ ANSWERS: dict[str, Callable[..., Any]] = {
     ),
     "Artifact.artifactSequence": lambda artifact, _: artifact.source.collection,
     "Artifact.versionIndex": lambda artifact, _: artifact.source.index,
-    "Artifact.artifactType": lambda artifact, _: {
-        "id": global_id("ArtifactType", artifact.type),
-        "name": artifact.type,
-    },
+    "Artifact.artifactType": lambda artifact, _: _type(artifact.type),
     "Artifact.metadata": lambda artifact, _: json.dumps(artifact.metadata),
     "Artifact.ttlDurationSeconds": lambda _, __: -1,
     "Artifact.ttlIsInherited": lambda _, __: True,

@@ -92,6 +92,16 @@ class Collection:
         """GraphQL's global id."""
         return global_id("ArtifactCollection", self.number)
 
+    @property
+    def created_at(self) -> datetime | None:
+        """When its first version came."""
+        return self.memberships[0].created_at if self.memberships else None
+
+    @property
+    def type(self) -> str:
+        """What its versions are."""
+        return self.memberships[0].artifact.type if self.memberships else "model"
+
     def find(self, alias: str) -> Membership | None:
         """The version that this alias, or ``vN``, names now."""
         return next((each for each in self.memberships if alias in (each.version, *each.aliases)), None)
