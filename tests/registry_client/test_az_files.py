@@ -72,6 +72,25 @@ def test_an_older_version_is_found_by_its_etag(clouds: CloudStandIn, outside: Ou
     assert fetched(outside, kept.etag) == OLD
 
 
+def test_another_blobs_version_is_not_taken(clouds: CloudStandIn, outside: Outside) -> None:
+    """Though it has the ETag, and its name begins alike."""
+    clouds.put("box/a b/x.bin.bak", OLD)
+    other = clouds.put("box/a b/x.bin.bak", OLD)
+    clouds.put("box/a b/x.bin", NEW)
+    with pytest.raises(VerificationError, match="another ETag"):
+        fetched(outside, other.etag)
+
+
+def test_they_arrive_from_anywhere(clouds: CloudStandIn) -> None:
+    """What is here already is not asked for again, and the size is that of the whole."""
+    kept = clouds.put("box/x.bin", OLD)
+    with BlobServiceClient(clouds.url) as client:
+        files = AzFiles(lambda _: client)
+        with files.open(pointer(f"{ACCOUNT}/box/x.bin", kept.etag), 5_000_000) as stored:
+            assert b"".join(stored.chunks) == OLD[5_000_000:]
+            assert (stored.offset, stored.size) == (5_000_000, len(OLD))
+
+
 def test_an_id_does_not_excuse_another_etag(clouds: CloudStandIn, outside: Outside) -> None:
     """What was logged is what counts."""
     kept = clouds.put("box/a b/x.bin", NEW)
