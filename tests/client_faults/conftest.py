@@ -12,7 +12,7 @@ from tests.stand_ins.wandb import Membership
 
 # One file of several parts, some small ones.
 FILES = {
-    "weights/model.bin": pattern(33 * MIB + 4321),
+    "weights/model.bin": pattern(17 * MIB + 4321),
     "weights/bias.bin": pattern(100_000, 1),
     "labels.txt": b"cat\ndog\n",
     "empty": b"",

@@ -47,7 +47,7 @@ TREES: dict[str, tuple[Files, str, str]] = {
     "names": (NAMES, "MD5", "V2"),
     "the same content twice": ({"a": b"same", "b/a": b"same"}, "MD5", "V2"),
     "layout V1": ({**NESTED, **NAMES}, "MD5", "V1"),
-    "XXH128": ({**NESTED, **NAMES, "empty": b"", "model.bin": pattern(33 * MIB)}, "XXH128", "V2"),
+    "XXH128": ({**NESTED, **NAMES, "empty": b"", "model.bin": pattern(17 * MIB)}, "XXH128", "V2"),
     "XXH128, layout V1": (NESTED, "XXH128", "V1"),
 }
 
