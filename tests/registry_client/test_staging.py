@@ -250,7 +250,7 @@ def test_a_staging_that_is_not_ours_is_refused(
     """
     place = tmp_path / ".model.handoff-0123"
     if kind == "a file":
-        place.touch()
+        place.touch(mode=0o600)
     elif kind == "a link":
         (tmp_path / "elsewhere").mkdir(mode=0o700)
         place.symlink_to(tmp_path / "elsewhere")
@@ -284,6 +284,20 @@ def test_a_link_in_the_staging_is_not_followed(tmp_path: Path, part: str) -> Non
         pytest.fail("the block must not run")
 
     assert names(tmp_path / "outside") == []
+
+
+def test_a_directory_that_could_not_be_put_back_is_never_thrown_away(tmp_path: Path) -> None:
+    """
+    It is the user's, and lies in the staging when a swap went wrong twice.
+    """
+
+    def aside(staging: Staging) -> None:
+        (staging.content.root.parent / "old").mkdir()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "model", aside, failing(KeyboardInterrupt))
+
+    assert (tmp_path / ".model.handoff-0123" / "old").is_dir()
 
 
 def test_what_other_versions_left_goes_with_the_next_success(tmp_path: Path) -> None:
