@@ -78,10 +78,8 @@ class Problems:
         self.warnings: list[Problem] = []
 
     def add(self, place: Place, message: str) -> None:
-        """Note a problem; the same one, met again through an alias, is noted once."""
-        problem = Problem.at(self.file, place, message)
-        if problem not in self.found:
-            self.found.append(problem)
+        """Note a problem."""
+        self.found.append(Problem.at(self.file, place, message))
 
     def warn(self, place: Place, message: str) -> None:
         """Note what works, but should not stay so."""

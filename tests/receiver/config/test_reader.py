@@ -338,6 +338,34 @@ def test_one_half_holds_no_secret_of_the_other() -> None:
     assert not {each.value for each in way_in.all_secrets} & {each.value for each in way_out.all_secrets}
 
 
+def test_one_half_reads_no_variable_of_the_other() -> None:
+    """
+    Where the environment counts, each half is told of its own variables' mistakes alone.
+    """
+    environ = {"WANDB_WEBHOOK_TOKEN": "two words", "GITHUB_APP_CLIENT_ID": "Iv1", "GITHUB_TOKEN": ""}
+
+    def told(*, receives: bool) -> list[str]:
+        with pytest.raises(ConfigError) as caught:
+            read_config(
+                ROUTE, file="handoff.yaml", environ=environ, receives=receives, dispatches=not receives
+            )
+        return [each.where for each in caught.value.problems]
+
+    assert told(receives=True) == ["WANDB_WEBHOOK_TOKEN"]
+    assert told(receives=False) == ["GITHUB_APP_PRIVATE_KEY"]
+
+
+def test_the_ledger_s_password_is_a_secret() -> None:
+    """
+    It is kept out of what leaves by itself, not only within its address.
+    """
+    text = f"{GOOD}ledger: {{url: {{env: LEDGER}}}}\n"
+    config = read(text, {"LEDGER": "postgresql://ana:hunter%2F22@db/handoff"})
+
+    assert Secret("hunter/22") in config.all_secrets
+    assert "hunter" not in repr(config)
+
+
 def test_a_file_is_read_where_its_secrets_are_not() -> None:
     """
     Who does neither half, like a test in CI, needs no secret, and is still told of all other mistakes.
