@@ -163,6 +163,14 @@ class TestRefused:
         assert words in outcome.detail
         assert SECRET not in outcome.detail
 
+    def test_an_address_that_comes_back_is_not_shown(self, slack: SlackStandIn) -> None:
+        """
+        Some servers show the address in their errors: it is the secret.
+        """
+        slack.faults.add("POST *", status=400, body=f"no {slack.url}".encode())
+
+        assert send(slack.url).detail.endswith("(400: no ***)")
+
     def test_a_redirect_goes_nowhere(self, slack: SlackStandIn) -> None:
         """
         It is told by the host alone.

@@ -144,6 +144,16 @@ class TestAddresses:
         """
         assert send(Post(url)).reason == "address-refused"
 
+    def test_a_name_goes_where_it_was_judged_to_lead(self, endpoint: Endpoint) -> None:
+        """
+        The name is not looked up a second time: this one leads nowhere by itself.
+        """
+        to = Post(f"http://svc.invalid:{endpoint.port}/", allow_private=True)
+
+        outcome = send(to, lookup=lambda _, port: [(0, 0, 0, "", ("127.0.0.1", port))])
+
+        assert outcome.kind is OutcomeKind.SENT
+
     def test_plain_http_stays_inside(self) -> None:
         """
         Plain http, with allow_private, is for private addresses: a public one is refused.

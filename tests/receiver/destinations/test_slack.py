@@ -96,3 +96,4 @@ def test_code_cannot_be_left() -> None:
     A backtick in a value ends no code span.
     """
     assert slack.code(NASTY).count("`") == 2
+    assert slack.code("<!here> & `<@U1>`") == "`&lt;!here&gt; &amp; '&lt;@U1&gt;'`"
