@@ -208,7 +208,7 @@ def test_a_part_that_is_longer_than_asked_for_ends_where_it_should(world: World)
     """
     The bytes after it belong to the next part.
     """
-    longer = FakeAnswer(LARGE[: PART + 5000], total=len(LARGE), status=206)
+    longer = FakeAnswer(LARGE[:PART] + bytes(5000), total=len(LARGE), status=206)
     world.registry.broken["big.bin"] = [longer]
 
     world.get()

@@ -100,6 +100,16 @@ def test_a_name_in_the_disks_own_form_is_known(tree: Tree, tmp_path: Path) -> No
     assert found.wrong == ["ü"]
 
 
+def test_a_file_of_another_size_is_not_even_read(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Gigabytes need no hashing to be known as others.
+    """
+    (tree.root / "a").write_bytes(b"longer than that")
+    monkeypatch.setattr(os, "read", lambda *_: pytest.fail("read"))
+
+    assert proof(tree, "a", wanted()["a"], threading.Event()) is None
+
+
 def test_a_file_that_cannot_be_read_is_not_proven(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A broken disk is no reason to give up: the file is fetched instead.

@@ -213,6 +213,17 @@ def test_a_used_up_url_is_renewed(transfer: Transfer) -> None:
     ]
 
 
+def test_a_url_is_renewed_once_for_all_parts(transfer: Transfer) -> None:
+    """
+    Several connections of a large file meet its end at the same time: the first one asks.
+    """
+    transfer.registry.url_generation = 1
+    for _ in range(3):
+        transfer.fetcher._renew(transfer.entry, f"url0:{NAME}")
+
+    assert transfer.registry.renewed == [NAME]
+
+
 def test_renewals_end(transfer: Transfer) -> None:
     """
     A file whose new URLs are not taken either is named.
