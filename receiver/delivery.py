@@ -23,6 +23,7 @@ class Delivery:
         body_sha256: Of the raw body, hex; the body itself is not kept.
         slot: What a later promotion of the same kind would replace: source, event, collection, alias or tag.
         fingerprint: What happened, exactly: the slot and the artifact version.
+        reconciled: Nobody told it: W&B was asked, and it had been missed.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Delivery:
     event: RegistryEvent
     slot: str
     fingerprint: str
+    reconciled: bool = False
 
 
 @dataclass(frozen=True)
