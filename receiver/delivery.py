@@ -72,6 +72,8 @@ class DispatchState(Enum):
     SENT = "sent"
     DEAD = "dead"
     SUPERSEDED = "superseded"
+    OUTDATED = "outdated"  # What it was for no longer held when it was to be sent.
+    UNWANTED = "unwanted"  # By what W&B said then, its route does not want it.
 
 
 @dataclass(frozen=True)

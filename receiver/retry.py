@@ -1,4 +1,4 @@
-"""What follows from the end of an attempt: sent, wait until, or dead.  Pure."""
+"""What follows from the end of an attempt: sent, wait until, dead, or ended otherwise.  Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from receiver.delivery import DispatchState
 from receiver.dispatch import Outcome, OutcomeKind
 
 # The wait after the first, second, … attempt that failed; the one after the last wait is the last.
@@ -36,7 +37,20 @@ THROTTLE_DEFAULT = timedelta(seconds=60)
 THROTTLE_SHORTEST = timedelta(seconds=1)
 THROTTLE_LONGEST = timedelta(hours=2)
 
+# While W&B cannot be asked: a part of the time that it has been open, so that a short fault costs little
+# and a long one few questions.
+POSTPONED_PART = 4
+POSTPONED_SHORTEST = timedelta(seconds=5)
+POSTPONED_LONGEST = timedelta(minutes=10)
+
 GAVE_UP = "gave-up"
+HELD = "held"
+
+_UNCOUNTED = frozenset({OutcomeKind.THROTTLED, OutcomeKind.POSTPONED})
+_NOT_SENT = {
+    OutcomeKind.OUTDATED: DispatchState.OUTDATED,
+    OutcomeKind.UNWANTED: DispatchState.UNWANTED,
+}
 
 
 @dataclass(frozen=True)
@@ -67,7 +81,17 @@ class Dead:
     counts: bool = True
 
 
-Decision = Sent | Wait | Dead
+@dataclass(frozen=True)
+class Ended:
+    """It is not sent, and nobody need act: what it was for no longer holds, or its route does not want it."""
+
+    state: DispatchState
+    reason: str
+    detail: str
+    counts: bool = False
+
+
+Decision = Sent | Wait | Dead | Ended
 
 
 def decide(  # noqa: PLR0913 - all that the rule depends on, and nothing else
@@ -78,25 +102,35 @@ def decide(  # noqa: PLR0913 - all that the rule depends on, and nothing else
     now: datetime,
     jitter: Callable[[], float],
     doubts: int = 0,
+    holds: bool = False,
 ) -> Decision:
     """Return what follows from an attempt.
 
     ``attempts_used`` earlier ones counted since it was accepted or redelivered, at ``open_since``;
-    ``doubts`` earlier ones may have arrived without an answer.
+    ``doubts`` earlier ones may have arrived without an answer; ``holds`` says that after such a one it may
+    not be sent again, since nobody can look whether it arrived.
     ``jitter`` gives a number from 0 to 1; a half makes a wait neither longer nor shorter.
     """
-    if outcome.kind is OutcomeKind.SENT:
-        return Sent()
-    if outcome.kind is OutcomeKind.REFUSED:
-        return Dead(outcome.reason, outcome.detail)
+    ended = _ended(outcome, holds=holds)
+    if ended is not None:
+        return ended
     if outcome.kind is OutcomeKind.AMBIGUOUS and not may_resend(doubts + 1):
         return _gave_up(f"{doubts + 1} attempts may have arrived, none was confirmed", outcome)
-    if outcome.kind is not OutcomeKind.THROTTLED and attempts_used >= len(SCHEDULE):
+    counts = outcome.kind not in _UNCOUNTED
+    if counts and attempts_used >= len(SCHEDULE):
         return _gave_up(f"{attempts_used + 1} attempts failed", outcome)
-    wait = _wait(outcome, attempts_used, doubts, jitter)
+    wait = _wait(outcome, attempts_used, doubts, now - open_since, jitter)
     if now + wait > open_since + GIVE_UP_AFTER:
         return _gave_up("the next attempt would be more than three days after the delivery", outcome)
-    return Wait(now + wait, counts=outcome.kind is not OutcomeKind.THROTTLED)
+    return Wait(now + wait, counts=counts)
+
+
+def held_back(why_not: str) -> Outcome:
+    """What comes of one that holds, may have arrived, and for which the look that would tell cannot be taken.
+
+    ``why_not`` says why.
+    """
+    return Outcome(OutcomeKind.REFUSED, HELD, _held(f"the look whether it did cannot be taken ({why_not})"))
 
 
 def may_resend(doubts: int) -> bool:
@@ -110,11 +144,35 @@ def throttled_for(outcome: Outcome) -> timedelta:
     return min(max(asked, THROTTLE_SHORTEST), THROTTLE_LONGEST)
 
 
-def _wait(outcome: Outcome, attempts_used: int, doubts: int, jitter: Callable[[], float]) -> timedelta:
+def _ended(outcome: Outcome, *, holds: bool) -> Decision | None:
+    """Return what follows where it is not tried again; None where it may be."""
+    if outcome.kind is OutcomeKind.SENT:
+        return Sent()
+    if outcome.kind is OutcomeKind.REFUSED:
+        return Dead(outcome.reason, outcome.detail)
+    if outcome.kind in _NOT_SENT:
+        return Ended(_NOT_SENT[outcome.kind], outcome.reason, outcome.detail)
+    if outcome.kind is OutcomeKind.AMBIGUOUS and holds:
+        return Dead(HELD, _held(outcome.detail))
+    return None
+
+
+def _wait(
+    outcome: Outcome, attempts_used: int, doubts: int, open_for: timedelta, jitter: Callable[[], float]
+) -> timedelta:
     if outcome.kind is OutcomeKind.THROTTLED:
         return throttled_for(outcome)
-    wait = AMBIGUOUS_SCHEDULE[doubts] if outcome.kind is OutcomeKind.AMBIGUOUS else SCHEDULE[attempts_used]
+    if outcome.kind is OutcomeKind.POSTPONED:
+        wait = min(max(open_for / POSTPONED_PART, POSTPONED_SHORTEST), POSTPONED_LONGEST)
+    else:
+        wait = (
+            AMBIGUOUS_SCHEDULE[doubts] if outcome.kind is OutcomeKind.AMBIGUOUS else SCHEDULE[attempts_used]
+        )
     return wait * (1 + JITTER * (2 * jitter() - 1))
+
+
+def _held(why: str) -> str:
+    return f"it may have arrived, and its route says not to risk a second one: see, then redeliver it. {why}"
 
 
 def _gave_up(why: str, outcome: Outcome) -> Dead:

@@ -8,24 +8,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receiver.delivery import DispatchState
 from receiver.dispatch import Outcome, OutcomeKind
 from receiver.retry import (
     AMBIGUOUS_SCHEDULE,
     GAVE_UP,
     GIVE_UP_AFTER,
+    HELD,
     SCHEDULE,
     Dead,
     Decision,
+    Ended,
     Sent,
     Wait,
     decide,
+    held_back,
     may_resend,
 )
 from tests.receiver.fakes import BUSY, GONE, RESET, START, TAKEN, UNREACHABLE, Answer
 
 
 def decided(
-    outcome: Outcome, *, used: int = 0, after: timedelta = timedelta(0), jitter: float = 0.5, doubts: int = 0
+    outcome: Outcome,
+    *,
+    used: int = 0,
+    after: timedelta = timedelta(0),
+    jitter: float = 0.5,
+    doubts: int = 0,
+    holds: bool = False,
 ) -> Decision:
     return decide(
         outcome,
@@ -34,6 +44,7 @@ def decided(
         now=START + after,
         jitter=lambda: jitter,
         doubts=doubts,
+        holds=holds,
     )
 
 
@@ -162,6 +173,78 @@ def test_what_may_have_arrived_is_sent_again_a_few_times_only() -> None:
     assert decision.reason == GAVE_UP
     assert "5 attempts may have arrived" in decision.detail
     assert [may_resend(doubts) for doubts in (1, 4, 5)] == [True, True, False]
+
+
+POSTPONED = Outcome(OutcomeKind.POSTPONED, "wandb-unreachable", "W&B cannot be asked: no answer")
+
+
+@pytest.mark.parametrize(
+    ("open_for", "seconds"),
+    [(0, 5), (20, 5), (60, 15), (1_200, 300), (2_400, 600), (100_000, 600), (-60, 5)],
+    ids=str,
+)
+def test_what_is_postponed_waits_a_part_of_its_time_and_uses_nothing(open_for: int, seconds: int) -> None:
+    """
+    A quarter of the time that it has been open, 5 s to 10 m, however many attempts were used before.
+    """
+    after = timedelta(seconds=open_for)
+
+    assert decided(POSTPONED, used=9, after=after) == Wait(
+        START + after + timedelta(seconds=seconds), counts=False
+    )
+
+
+def test_what_is_postponed_for_three_days_is_dead() -> None:
+    """
+    Nothing waits for W&B for ever, and nothing is sent unverified.
+    """
+    decision = decided(POSTPONED, after=GIVE_UP_AFTER)
+
+    assert isinstance(decision, Dead)
+    assert decision.reason == GAVE_UP
+    assert "no answer" in decision.detail
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [
+        (OutcomeKind.OUTDATED, DispatchState.OUTDATED),
+        (OutcomeKind.UNWANTED, DispatchState.UNWANTED),
+    ],
+    ids=lambda each: each.value,
+)
+def test_what_no_longer_holds_ends_without_anybody_to_act(kind: OutcomeKind, state: DispatchState) -> None:
+    """
+    It ends in a state of its own and not among the dead; no attempt is used, since nothing was sent.
+    """
+    outcome = Outcome(kind, "outdated", "not sent: the alias moved")
+
+    assert decided(outcome) == Ended(state, "outdated", "not sent: the alias moved", counts=False)
+
+
+def test_what_holds_is_not_sent_again_when_nobody_can_look() -> None:
+    """
+    It is dead at once, and tells a person to see; what surely did not arrive is tried again as ever.
+    """
+    decision = decided(RESET.outcome, holds=True)
+
+    assert isinstance(decision, Dead)
+    assert decision.reason == HELD
+    assert "see, then redeliver it" in decision.detail
+    assert RESET.outcome.detail in decision.detail
+    assert isinstance(decided(UNREACHABLE.outcome, holds=True), Wait)
+
+
+def test_what_is_held_back_says_why() -> None:
+    """
+    Where an earlier attempt may have arrived and the look failed, that is the end of it.
+    """
+    outcome = held_back("an endpoint of its own cannot be asked what it has seen")
+    decision = decided(outcome)
+
+    assert isinstance(decision, Dead)
+    assert decision.reason == HELD
+    assert "cannot be asked what it has seen" in decision.detail
 
 
 @given(
