@@ -10,7 +10,7 @@ from typing import Any
 
 from receiver.delivery import AttemptRecord, DeliveryRecord, DispatchRecord, Rejection
 from receiver.dispatch import Pause
-from receiver.plan import iso
+from receiver.moment import iso
 from registry_client.escaping import printable
 
 EVERYTHING = "*"  # A pause of it holds up every repository.
