@@ -8,8 +8,8 @@ from datetime import timedelta
 from receiver.config.document import shown
 from receiver.config.problems import Place, Problems, listed, nearest
 from receiver.config.reading import Section
+from receiver.config.reconciled import wrong_with_reconciled
 from receiver.config.wrong import wrong_with_signing_secret, wrong_with_target
-from receiver.routing.conditions import Condition
 from receiver.routing.route import Action, Launch, Order, Post, RepositoryDispatch, Route, WorkflowDispatch
 from receiver.routing.template import Template
 
@@ -126,18 +126,16 @@ def _check_route(route: Route, section: Section, channels: Collection[str], prob
             if key in section:
                 problems.add(section.at(key), "is for a dispatch: only GitHub has runs to follow")
     if "reconcile" in section:
-        _check_reconcile(route.when, section, problems)
+        _check_reconcile(route, section, problems)
 
 
-def _check_reconcile(when: tuple[Condition, ...], section: Section, problems: Problems) -> None:
-    """Reconciling asks which version of which collection carries which alias."""
-    named = {condition.key for condition in when if not condition.negated}
-    missing = [key for key in ("artifact", "alias") if key not in named]
-    if missing and "when" in section:
-        problems.add(
-            section.at("reconcile"),
-            f"needs {' and '.join(missing)} under when: it asks W&B which version carries the alias",
-        )
+def _check_reconcile(route: Route, section: Section, problems: Problems) -> None:
+    """Reconciling asks which version of which collection carries which alias, and W&B tells no more."""
+    if "when" not in section:
+        return  # Noted already.
+    place = section.at("reconcile")
+    for why in wrong_with_reconciled(route):
+        problems.add(place, why)
 
 
 def unreachable(routes: Sequence[tuple[Section, Route]]) -> list[tuple[Place, str]]:

@@ -128,12 +128,12 @@ wandb: {{api_key: {{env: WANDB_API_KEY}}}}
 routes:
   - name: all
     when:
-      not: {{author: [ci-*, bot], metadata.draft: true}}
+      not: {{type: [ci-*, bot], metadata.draft: true}}
       metadata.accuracy: ">= 0.9"
       metadata: {{layers: [12, 24], dotted.key: x}}
       artifact: acme/models/nature
       alias: production
-    dispatch: {{repository: acme/serving, event_type: "${{payload.event_type}}", event_types: [A, B]}}
+    dispatch: {{repository: acme/serving, event_type: "${{event.type}}", event_types: [A, B]}}
     notify: []
     continue: false
     order: overtake
@@ -160,11 +160,9 @@ routes:
 
     assert first == Route(
         "all",
-        RepositoryDispatch(
-            Template.parse("acme/serving"), Template.parse("${payload.event_type}"), ("A", "B")
-        ),
+        RepositoryDispatch(Template.parse("acme/serving"), Template.parse("${event.type}"), ("A", "B")),
         (
-            Condition.parse("author", ["ci-*", "bot"], negated=True),
+            Condition.parse("type", ["ci-*", "bot"], negated=True),
             Condition.parse("metadata.draft", True, negated=True),
             Condition.parse("metadata.accuracy", ">= 0.9"),
             Condition.parse("metadata.layers", [12, 24]),
