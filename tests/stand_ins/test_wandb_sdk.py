@@ -268,3 +268,100 @@ def test_the_sdk_signs_in_with_an_identity(wandb: WandbStandIn, clock: Clock, tm
     [token] = wandb.federation.given
     shown = {each.headers.get("authorization") for each in wandb.requests if each.operation}
     assert shown == {f"Bearer {token}"}
+
+
+ROLES = """
+import json, sys
+import wandb
+from wandb.sdk.artifacts import _generated as made
+
+client = wandb.Api()._service_api
+where = {"project": "wandb-registry-model", "entity": "acme-org"}
+users = client.execute_graphql(
+    made.REGISTRY_USER_MEMBERS_GQL, variables=where, parse=made.RegistryUserMembers.model_validate_json
+)
+teams = client.execute_graphql(
+    made.REGISTRY_TEAM_MEMBERS_GQL, variables=where, parse=made.RegistryTeamMembers.model_validate_json
+)
+print(json.dumps([
+    {each.username: each.role.name for each in users.project.members},
+    {each.team.name: each.role.name for each in teams.project.team_members},
+]))
+"""
+
+MARK = """
+import json, sys
+import wandb
+
+found, said = wandb.Api().artifact("acme-org/wandb-registry-model/nature:v0"), []
+for change in json.load(sys.stdin):
+    found.aliases = [*found._saved_aliases, *change.get("aliases", [])]
+    found.tags = [*found.tags, *change.get("tags", [])]
+    try:
+        found.save()
+        said.append("done")
+    except wandb.errors.CommError as error:
+        said.append(str(error))
+print(json.dumps(said))
+"""
+
+
+def test_the_sdk_reads_roles(wandb: WandbStandIn, tmp_path: Path) -> None:
+    """
+    Who has which role in a registry, people and teams, as the SDK's own documents ask and its models read.
+    """
+    version = wandb.log_artifact("acme/training/nature", {"weights.bin": b"x"})
+    wandb.link(version, f"acme-org/{REGISTRY}")
+    wandb.add_user("eve", roles={"acme-org/wandb-registry-model": "viewer"})
+    wandb.add_team("acme-org/wandb-registry-model", "acme", "member")
+
+    assert in_sdk(ROLES, None, tmp_path, wandb) == [{"eve": "viewer"}, {"acme": "member"}]
+
+
+@pytest.mark.parametrize(
+    ("roles", "said", "left"),
+    [
+        pytest.param(
+            {}, ["done", "done", "done"], ["deployed", "latest", "production"], ["good"], id="admin"
+        ),
+        pytest.param(
+            {"acme-org/wandb-registry-model": "member"},
+            ["done", "refused", "done"],
+            (["deployed", "latest"], ["good"]),
+            id="member",
+        ),
+        pytest.param(
+            {"acme-org/wandb-registry-model": "viewer"},
+            ["refused", "refused", "done"],
+            (["latest"], ["good"]),
+            id="viewer",
+        ),
+        pytest.param(
+            {"acme/training": "viewer"},
+            ["done", "done", "done"],
+            (["deployed", "latest", "production"], []),
+            id="read-only source",
+        ),
+    ],
+)
+def test_the_sdk_meets_the_roles(
+    wandb: WandbStandIn,
+    tmp_path: Path,
+    roles: dict[str, str],
+    said: list[str],
+    left: tuple[list[str], list[str]],
+) -> None:
+    """
+    A viewer names nothing, a member nothing protected; where the source is read-only, the SDK leaves the
+    tags out by itself, because the project says so.
+    """
+    version = wandb.log_artifact("acme/training/nature", {"weights.bin": b"x"})
+    linked = wandb.link(version, f"acme-org/{REGISTRY}")
+    wandb.protect_alias("acme-org/wandb-registry-model", "production")
+    key = wandb.add_user("ben", entities=["acme", "acme-org", "ben"], roles=roles).api_key
+
+    changes = [{"aliases": ["deployed"]}, {"aliases": ["production"]}, {"tags": ["good"]}]
+    answers = in_sdk(MARK, changes, tmp_path, wandb, signed_in={"WANDB_API_KEY": key})
+
+    assert ["refused" if "permission" in each else each for each in answers] == said
+    assert (sorted(linked.aliases), version.artifact.tags) == left

@@ -23,6 +23,19 @@ from tests.stand_ins.wandb.state import (
 )
 
 _USUAL_PAGE = 50
+_SETTINGS_OF_ENTITY: dict[str, Any] = {
+    "available": True,
+    "photoUrl": None,
+    "readOnly": False,
+    "readOnlyAdmin": False,
+    "isTeam": True,
+    "privateOnly": False,
+    "storageBytes": 0,
+    "codeSavingEnabled": False,
+    "defaultAccess": "PRIVATE",
+    "isPaid": True,
+    "members": [],
+}
 Node = dict[str, Any]
 
 
@@ -100,7 +113,29 @@ def _entity(name: str, asker: Asker) -> Node:
         "entityType": "organization" if is_organization else "user" if user else "team",
         "organization": organization,
         "user": user,
+        **_SETTINGS_OF_ENTITY,
     }
+
+
+def _members(project: Project, asker: Asker) -> list[Node]:
+    """Whoever has a role of their own there."""
+    return [
+        {
+            "id": global_id("User", user.number),
+            "name": user.name,
+            "username": user.name,
+            "email": f"{user.name}@example.com",
+            "role": {"name": user.roles[str(project)]},
+        }
+        for user in asker.state.users
+        if str(project) in user.roles
+    ]
+
+
+def _team_members(project: Project, asker: Asker) -> list[Node]:
+    return [
+        {"team": _entity(team, asker), "role": {"name": role}} for team, role in project.team_roles.items()
+    ]
 
 
 def _teams(asker: Asker) -> Node:
@@ -230,7 +265,9 @@ ANSWERS: dict[str, Callable[..., Any]] = {
     "Project.id": lambda project, _: global_id("Project", f"v1:{project.name}:{project.entity}"),
     "Project.internalId": lambda project, _: global_id("ProjectInternalId", project.number),
     "Project.entity": lambda project, asker: _entity(project.entity, asker),
-    "Project.readOnly": lambda _, __: False,
+    "Project.readOnly": lambda project, asker: not asker.state.writes(asker.user, str(project)),
+    "Project.members": _members,
+    "Project.teamMembers": _team_members,
     "Project.artifactCollectionMembership": lambda project, _, name: _by_name(project, name),
     "Project.artifact": lambda project, _, name: (found := _by_name(project, name)) and found.artifact,
     "Project.artifactCollection": lambda project, _, name: project.collections.get(name),

@@ -126,13 +126,31 @@ class WandbStandIn:
     # --- what people do in W&B
 
     def add_user(
-        self, name: str, *, api_key: str | None = None, entities: Iterable[str] | None = None
+        self,
+        name: str,
+        *,
+        api_key: str | None = None,
+        entities: Iterable[str] | None = None,
+        roles: Mapping[str, str] | None = None,
     ) -> User:
-        """Add a person who sees these entities; None means all."""
+        """Add a person who sees these entities (None means all), with roles in ``entity/project``."""
         seen = None if entities is None else frozenset(entities)
         with self._changing() as state:
-            state.users.append(User(next(state.numbers), name, api_key or secrets.token_hex(20), seen))
+            key = api_key or secrets.token_hex(20)
+            state.users.append(User(next(state.numbers), name, key, seen, dict(roles or {})))
             return state.users[-1]
+
+    def add_team(self, project: str, team: str, role: str) -> None:
+        """Let the members of a team be this in the project or registry."""
+        entity, _, name = project.partition("/")
+        with self._changing() as state:
+            state.projects[entity, name].team_roles[team] = role
+
+    def protect_alias(self, project: str, alias: str) -> None:
+        """Let only admins of this project or registry give and take that alias."""
+        entity, _, name = project.partition("/")
+        with self._changing() as state:
+            state.projects[entity, name].protected.add(alias)
 
     def add_organization(self, name: str, *, entity: str, teams: Iterable[str] = ()) -> Organization:
         """Found an organization: its entity holds the registries."""

@@ -13,6 +13,9 @@ from typing import Any
 
 from tests.stand_ins.wandb.manifest import Manifest
 
+ADMIN = "admin"
+_ROLES = (ADMIN, "member", "viewer", "restricted_viewer")  # The first means most.
+
 
 class RefusedError(Exception):
     """W&B would not do this, and says why."""
@@ -35,12 +38,17 @@ class Organization:
 
 @dataclass(eq=False)
 class User:
-    """A person or service account; ``entities`` None means all."""
+    """A person or service account; ``entities`` None means all.
+
+    Attributes:
+        roles: Of their own in a project or registry (``entity/project``).
+    """
 
     number: int
     name: str
     api_key: str
     entities: frozenset[str] | None = None
+    roles: Mapping[str, str] = field(default_factory=dict)
 
     graphql_type = "User"
 
@@ -65,12 +73,22 @@ class Run:
 
 @dataclass(eq=False)
 class Project:
-    """A project of an entity; a registry is one too."""
+    """A project of an entity; a registry is one too.
+
+    Attributes:
+        protected: Aliases that only admins may give and take.
+        team_roles: What the members of a team are here.
+    """
 
     number: int
     entity: str
     name: str
     collections: dict[str, Collection] = field(default_factory=dict)
+    protected: set[str] = field(default_factory=set)
+    team_roles: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.entity}/{self.name}"
 
 
 @dataclass(eq=False)
@@ -364,6 +382,21 @@ class State:
     def user_with_key(self, api_key: str) -> User | None:
         """Whose key this is."""
         return next((each for each in self.users if each.api_key == api_key), None)
+
+    def role(self, user: User, path: str) -> str | None:
+        """What they are in a project or registry: by themselves or through a team, else an admin."""
+        entity, _, name = path.partition("/")
+        if not user.sees(entity):
+            return None
+        known = self.projects.get((entity, name))
+        through = known.team_roles.items() if known else ()
+        held = {role for team, role in through if user.entities is not None and team in user.entities}
+        held |= {user.roles[path]} if path in user.roles else set()
+        return min(held, key=_ROLES.index, default=ADMIN)
+
+    def writes(self, user: User, path: str) -> bool:
+        """Whether they may change what is there."""
+        return self.role(user, path) in _ROLES[:2]
 
     def entities(self) -> set[str]:
         """The name of every entity there is."""
