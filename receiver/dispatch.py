@@ -19,6 +19,9 @@ class DispatchKind(Enum):
     NOTICE = "notice"
 
 
+GITHUB_KINDS = frozenset({DispatchKind.REPOSITORY_DISPATCH, DispatchKind.WORKFLOW_DISPATCH})
+
+
 @dataclass(frozen=True)
 class Dispatch:
     """One message to send, to one destination.

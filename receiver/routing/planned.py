@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from receiver.dispatch import Dispatch, DispatchKind
+from receiver.dispatch import GITHUB_KINDS, Dispatch, DispatchKind
 from receiver.event import EXTRA_VARIABLES, WEBHOOK_VARIABLES, RegistryEvent
 from receiver.moment import iso
 from receiver.routing.choose import Choice, choose, subject_of
@@ -18,6 +18,7 @@ from receiver.routing.question import OWN_FIELD, Question
 from receiver.routing.route import Action, Launch, Post, RepositoryDispatch, Route, WorkflowDispatch
 from receiver.routing.template import Template, TemplateError
 from receiver.routing.values import values_of_event, without_uncertain
+from receiver.strict_json import shown
 from registry_client.reference import ArtifactId
 
 MOST_PROPERTIES = 10  # GitHub's own limit.
@@ -32,6 +33,10 @@ _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 class UnsendableError(ValueError):
     """What a route makes of the event can never be sent; the message says why."""
+
+    def __init__(self, message: str, reason: str = "unsendable") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,9 @@ class _Message:
     content: Template
 
 
-def plan_by_routes(routes: Sequence[Route], arrival: Arrival, *, verify: bool) -> tuple[Dispatch, ...]:
+def plan_by_routes(
+    routes: Sequence[Route], arrival: Arrival, *, verify: bool, strict: bool = False
+) -> tuple[Dispatch, ...]:
     """The dispatches for an event, one for each route that takes it, in the routes' order.
 
     One that can never be sent is among them, with the reason: it is dead from the start, and a person
@@ -71,10 +78,12 @@ def plan_by_routes(routes: Sequence[Route], arrival: Arrival, *, verify: bool) -
         routes: All routes.
         arrival: The event.
         verify: Whether W&B is asked before anything is sent.
+        strict: Whether one that can never be sent is an UnsendableError instead.
     """
     choices = choose(routes, subject_of(arrival.event, arrival.source))
     return tuple(
-        _dispatch(choice, arrival, number, verify=verify) for number, choice in enumerate(choices, start=1)
+        _dispatch(choice, arrival, number, verify=verify, strict=strict)
+        for number, choice in enumerate(choices, start=1)
     )
 
 
@@ -90,20 +99,20 @@ def check_size(kind: DispatchKind, message: Mapping[str, Any]) -> None:
     most = MOST_INPUTS if kind is DispatchKind.WORKFLOW_DISPATCH else MOST_PROPERTIES
     if kind in GITHUB_KINDS and len(counted) > most:
         raise UnsendableError(
-            f"{what} would have {len(counted)} properties, and GitHub takes {most}: {', '.join(counted)}"
+            f"{what} would have {len(counted)} properties, and GitHub takes {most}: {', '.join(counted)}",
+            "too-many-properties",
         )
     size = len(compact(message))
     if kind in GITHUB_KINDS and size > MOST_BYTES:
         largest = max(message, key=lambda name: len(compact(message[name])))
         raise UnsendableError(
-            f"{what} would have {size} bytes; want at most {MOST_BYTES}. The largest field is {largest!r}"
+            f"{what} would have {size} bytes; want at most {MOST_BYTES}. "
+            f"The largest field is {shown(largest)}",
+            "payload-too-large",
         )
 
 
-GITHUB_KINDS = frozenset({DispatchKind.REPOSITORY_DISPATCH, DispatchKind.WORKFLOW_DISPATCH})
-
-
-def _dispatch(choice: Choice, arrival: Arrival, number: int, *, verify: bool) -> Dispatch:
+def _dispatch(choice: Choice, arrival: Arrival, number: int, *, verify: bool, strict: bool) -> Dispatch:
     route, event = choice.route, arrival.event
     key = digest(arrival.delivery_id, route.name)[:20]
     values = values_of_event(event, arrival.source, arrival.delivery_id, key, arrival.received_at)
@@ -118,6 +127,8 @@ def _dispatch(choice: Choice, arrival: Arrival, number: int, *, verify: bool) ->
         else:
             check_size(message.kind, message.content.result())
     except (TemplateError, UnsendableError) as error:
+        if strict:
+            raise error if isinstance(error, UnsendableError) else UnsendableError(str(error)) from error
         wrong = str(error)
         kind, destination = _nearest_destination(route)
         message = _Message(kind, destination, "", Template({}))
