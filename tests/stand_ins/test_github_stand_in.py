@@ -86,7 +86,7 @@ class TestDescription:
         document = json.loads(text)
 
         assert len(text) < 160_000
-        assert len(document["paths"]) == 9
+        assert len(document["paths"]) == 11
         for reference in set(_references(document)):
             kind, name = reference.removeprefix("#/components/").split("/")
             assert name in document["components"][kind]
@@ -543,3 +543,29 @@ class TestLife:
         assert dispatch(github).status_code == 500
         github.faults.clear()
         assert dispatch(github).status_code == 204
+
+
+def test_a_deployment_and_its_states(github: GitHubStandIn) -> None:
+    """
+    With the permission for it alone; one that waits for the commit's checks is a conflict; a state has a
+    deployment, is one of GitHub's, and no long description.
+    """
+    path = f"/repos/{REPOSITORY}/deployments"
+    wanted = {"ref": "main", "environment": "production", "required_contexts": []}
+    assert ask(github, "POST", path, json=wanted).status_code == 403
+    github.add_token("github_pat_2", repositories=(REPOSITORY,), permissions={"deployments": "write"})
+
+    assert ask(github, "POST", path, "github_pat_2", json={"ref": "main"}).status_code == 409
+    made = ask(github, "POST", path, "github_pat_2", json=wanted)
+    assert (made.status_code, made.json()["environment"]) == (201, "production")
+    for number, state, status in (
+        (made.json()["id"], {"state": "success", "log_url": "https://example.com/1"}, 201),
+        (made.json()["id"], {"state": "splendid"}, 422),
+        (made.json()["id"], {"state": "failure", "description": "x" * 141}, 422),
+        (7, {"state": "success"}, 404),
+    ):
+        answer = ask(github, "POST", f"{path}/{number}/statuses", "github_pat_2", json=state)
+        assert answer.status_code == status
+
+    [deployment] = github.deployments
+    assert [each["state"] for each in deployment.statuses] == ["success"]

@@ -5,6 +5,7 @@ from tests.stand_ins.github.faults import Fault
 from tests.stand_ins.github.stand_in import GitHubStandIn, Violation
 from tests.stand_ins.github.state import (
     App,
+    Deployment,
     Dispatched,
     Installation,
     Repository,
@@ -17,6 +18,7 @@ from tests.stand_ins.github.state import (
 __all__ = [
     "App",
     "Asked",
+    "Deployment",
     "Dispatched",
     "Fault",
     "GitHubStandIn",

@@ -12,11 +12,21 @@ from urllib.parse import unquote
 from tests.stand_ins.github import documents, tokens
 from tests.stand_ins.github.asked import Answer, Asked, Refused
 from tests.stand_ins.github.description import Broken
-from tests.stand_ins.github.state import HOURLY, Dispatched, Repository, Started, State, Token, Workflow
+from tests.stand_ins.github.state import (
+    HOURLY,
+    Deployment,
+    Dispatched,
+    Repository,
+    Started,
+    State,
+    Token,
+    Workflow,
+)
 
 API_VERSIONS = ("2022-11-28", "2026-03-10")
 LARGEST_PAYLOAD = 65_535
 WORKFLOWS = ".github/workflows"
+LONGEST_STATUS = 140
 _MOST_RUNS = 100
 
 
@@ -80,6 +90,8 @@ class Api:
             f"GET {repository}/installation": self._installation,
             f"GET {repository}/actions/runs": self._runs,
             f"GET {repository}/contents/{{path}}": self._contents,
+            f"POST {repository}/deployments": self._deployment,
+            f"POST {repository}/deployments/{{deployment_id}}/statuses": self._deployment_status,
             f"POST {repository}/dispatches": self._dispatch,
             f"POST {repository}/actions/workflows/{{workflow_id}}/dispatches": self._workflow_dispatch,
         }
@@ -183,6 +195,46 @@ class Api:
         )
         self.state.accept(repository, dispatched)
         return Answer(204)
+
+    def _deployment(self, call: Call) -> Answer:
+        token, repository = self._seen(call)
+        check_permission(token, "deployments", "write", call.headers)
+        call.check_body()
+        wanted = call.asked.json
+        if (
+            wanted.get("required_contexts") != []
+        ):  # It waits for every check of the commit, this run's own too.
+            raise Refused(409, "Conflict: Commit status checks failed for main.")
+        deployment = Deployment(
+            next(self.state.ids),
+            repository,
+            wanted["ref"],
+            wanted.get("environment", "production"),
+            wanted.get("description"),
+            wanted.get("payload", ""),
+            call.now,
+        )
+        self.state.deployments.append(deployment)
+        return Answer(201, documents.deployment(deployment, self.api, self.html))
+
+    def _deployment_status(self, call: Call) -> Answer:
+        token, repository = self._seen(call)
+        check_permission(token, "deployments", "write", call.headers)
+        number = call.values["deployment_id"]
+        known = [
+            each
+            for each in self.state.deployments
+            if each.repository is repository and str(each.id) == number
+        ]
+        if not known:
+            raise Refused(404, "Not Found")
+        call.check_body()
+        told = call.asked.json
+        if len(told.get("description", "")) > LONGEST_STATUS:
+            raise Refused(422, "Validation Failed")
+        known[0].statuses.append(told)
+        shown = documents.deployment_status(known[0], next(self.state.ids), call.now, self.api, self.html)
+        return Answer(201, shown)
 
     def _workflow_dispatch(self, call: Call) -> Answer:
         token, repository = self._seen(call)

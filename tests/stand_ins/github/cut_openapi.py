@@ -20,6 +20,8 @@ OPERATIONS = (
     ("/repos/{owner}/{repo}/actions/runs", "get"),
     ("/repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches", "post"),
     ("/repos/{owner}/{repo}/contents/{path}", "get"),
+    ("/repos/{owner}/{repo}/deployments", "post"),
+    ("/repos/{owner}/{repo}/deployments/{deployment_id}/statuses", "post"),
     ("/repos/{owner}/{repo}/dispatches", "post"),
     ("/repos/{owner}/{repo}/installation", "get"),
 )

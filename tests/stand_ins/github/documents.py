@@ -6,7 +6,7 @@ import base64
 from datetime import datetime
 from typing import Any
 
-from tests.stand_ins.github.state import App, Installation, Repository, Run
+from tests.stand_ins.github.state import App, Deployment, Installation, Repository, Run
 
 DOCUMENTATION = "https://docs.github.com/rest"
 _EPOCH = "2024-01-01T00:00:00Z"
@@ -182,6 +182,50 @@ def run(each: Run, api: str, html: str) -> dict[str, Any]:
         "check_suite_url": f"{api}/repos/{each.repository.name}/check-suites/{each.id}",
         "workflow_url": f"{api}/repos/{each.repository.name}/actions/workflows/159038",
         "pull_requests": [],
+    }
+
+
+def deployment(each: Deployment, api: str, html: str) -> dict[str, Any]:
+    """Return a deployment."""
+    repository = f"{api}/repos/{each.repository.name}"
+    url = f"{repository}/deployments/{each.id}"
+    return {
+        "id": each.id,
+        "node_id": node_id("Deployment", each.id),
+        "sha": _SHA,
+        "ref": each.ref,
+        "task": "deploy",
+        "environment": each.environment,
+        "creator": user("github-actions", api, html, "Bot"),
+        "payload": each.payload,
+        "description": each.description,
+        "statuses_url": f"{url}/statuses",
+        "repository_url": repository,
+        "url": url,
+        "created_at": instant(each.at),
+        "updated_at": instant(each.at),
+    }
+
+
+def deployment_status(each: Deployment, number: int, at: datetime, api: str, html: str) -> dict[str, Any]:
+    """Return the state that a deployment was given last."""
+    told = each.statuses[-1]
+    repository = f"{api}/repos/{each.repository.name}"
+    shown: dict[str, Any] = {name: told[name] for name in ("environment_url", "log_url") if name in told}
+    return {
+        "id": number,
+        "node_id": node_id("DeploymentStatus", number),
+        "state": told["state"],
+        "creator": user("github-actions", api, html, "Bot"),
+        "description": told.get("description", ""),
+        "environment": told.get("environment", each.environment),
+        "target_url": told.get("log_url") or told.get("target_url") or f"{html}/{each.repository.name}",
+        "deployment_url": f"{repository}/deployments/{each.id}",
+        "repository_url": repository,
+        "url": f"{repository}/deployments/{each.id}/statuses/{number}",
+        "created_at": instant(at),
+        "updated_at": instant(at),
+        **shown,
     }
 
 

@@ -21,6 +21,7 @@ from tests.stand_ins.github.server import Server
 from tests.stand_ins.github.state import (
     App,
     Budget,
+    Deployment,
     Dispatched,
     Installation,
     Repository,
@@ -210,6 +211,12 @@ class GitHubStandIn:
         """The dispatches that were accepted, in order."""
         with self._state.changed:
             return tuple(self._state.dispatches)
+
+    @property
+    def deployments(self) -> Sequence[Deployment]:
+        """The deployments, in order, with the states that they were given."""
+        with self._state.changed:
+            return tuple(self._state.deployments)
 
     @property
     def started(self) -> Sequence[Started]:

@@ -129,6 +129,20 @@ class Started:
     inputs: dict[str, Any]
 
 
+@dataclass
+class Deployment:
+    """A deployment of a commit to an environment, with the states that it was given."""
+
+    id: int
+    repository: Repository
+    ref: str
+    environment: str
+    description: str | None
+    payload: dict[str, Any] | str
+    at: datetime
+    statuses: list[dict[str, Any]] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class Run:
     """A workflow run that a dispatch started."""
@@ -153,6 +167,7 @@ class State:
     dispatches: list[Dispatched] = field(default_factory=list)
     started: list[Started] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
+    deployments: list[Deployment] = field(default_factory=list)
     budgets: dict[str, Budget] = field(default_factory=dict)
     knows_run_details: bool = True  # GitHub Enterprise Server up to 3.20 does not.
     secondary: list[str | None] = field(default_factory=list)  # Retry-After of the refusals to come.
