@@ -41,7 +41,9 @@ def build(into: Path, wheels: Path) -> None:
 def sources() -> Mapping[str, bytes]:
     """Our own part of the file, by name."""
     modules = {f"registry_client/{path.name}": path for path in (ROOT / "registry_client").glob("*.py")}
-    files = {**modules, "LICENSE": ROOT / "LICENSE"}
+    beside = (ROOT / "registry_client" / "build_contexts").glob("*/*")
+    templates = {path.relative_to(ROOT).as_posix(): path for path in beside if path.is_file()}
+    files = {**modules, **templates, "LICENSE": ROOT / "LICENSE"}
     return {name: path.read_bytes().replace(b"\r\n", b"\n") for name, path in files.items()}
 
 

@@ -16,6 +16,8 @@ from typing import Any, TextIO
 
 from registry_client import __version__, credentials
 from registry_client.api import WandbApi
+from registry_client.build_context import write_build_context
+from registry_client.build_context_recipe import ContextKind
 from registry_client.cache import Cache
 from registry_client.credentials import ApiKey
 from registry_client.download import Download, download
@@ -114,7 +116,7 @@ def run(environ: Mapping[str, str], workflow: Workflow, now: Callable[[], dateti
         check_digest(version, inputs.expect_digest)
         done = None if inputs.resolve_only else _download(version, registry, inputs, environ, workflow)
     known = _known(version, trigger, done, now())
-    told = None if done is None else _downloaded(done, known)
+    told = None if done is None else _downloaded(done, known, _context(done, inputs))
     _report(version, trigger, labels(known), told, inputs, workflow)
 
 
@@ -204,7 +206,15 @@ def _known(
     return provenance(version, there, verified_at=at, tool=tool, trigger=trigger, listed=listed)
 
 
-def _downloaded(done: Download, known: Mapping[str, Any]) -> Downloaded:
+def _context(done: Download, inputs: Inputs) -> Path | None:
+    """The build context; what is written on it is the same whichever promotion asks for the version."""
+    if inputs.context is ContextKind.NONE:
+        return None
+    known = provenance(done.version, done.present, verified_at=None, tool="")
+    return write_build_context(inputs.context, done, labels(known))
+
+
+def _downloaded(done: Download, known: Mapping[str, Any], context: Path | None) -> Downloaded:
     papers = write_papers(done, known)
     return Downloaded(
         path=str(done.directory),
@@ -214,6 +224,7 @@ def _downloaded(done: Download, known: Mapping[str, Any]) -> Downloaded:
         references=str(papers.references or ""),
         fetched=done.fetched,
         reused=done.reused,
+        context=str(context or ""),
     )
 
 

@@ -130,3 +130,10 @@ class ProxyError(FetchError):
 
     reason = "proxy"
     exit_code = 16
+
+
+class BuildContextError(RegistryError):
+    """The files do not make the image that was asked for."""
+
+    reason = "build-context"
+    exit_code = 17

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar, cast
 
+from registry_client.build_context_recipe import ContextKind
 from registry_client.errors import ConfigurationError
 from registry_client.expect import parse_digest
 from registry_client.references import ReferencePolicy
@@ -37,6 +38,7 @@ class Inputs:
         max_size: Bytes that the files may have together; None for any number.
         cache_dir: The directory as it was given; empty for none.
         cache_size: Bytes that the cache may keep; None for any number.
+        context: What the image is to serve the model with.
         replace: Whether a directory with other files may be replaced.
         auth: How to sign in; None for whatever is there.
         audience: Whom GitHub's token is for; empty for whom W&B's own servers take it for.
@@ -58,6 +60,7 @@ class Inputs:
     auth: Literal["key", "oidc"] | None
     audience: str
     concurrency: int | None
+    context: ContextKind
     summary: bool
 
     @classmethod
@@ -80,8 +83,11 @@ class Inputs:
             auth=_parsed(environ, "auth", _auth, problems),
             audience=_text(environ, "audience"),
             concurrency=_number(environ, "concurrency", problems),
+            context=_parsed(environ, "context", _context, problems) or ContextKind.NONE,
             summary=_flag(environ, "summary", problems, default=True),
         )
+        if inputs.resolve_only and inputs.context is not ContextKind.NONE:
+            problems.append("the input context: with resolve-only there are no files to build with")
         if problems:
             raise ConfigurationError("; ".join(problems))
         return inputs
@@ -135,6 +141,10 @@ def _globs(environ: Mapping[str, str], name: str, problems: list[str]) -> tuple[
 
 def _policy(name: str, text: str) -> ReferencePolicy:
     return ReferencePolicy(_choice(name, text, [each.value for each in ReferencePolicy]))
+
+
+def _context(name: str, text: str) -> ContextKind:
+    return ContextKind(_choice(name, text, [each.value for each in ContextKind]))
 
 
 def _auth(name: str, text: str) -> Literal["key", "oidc"]:

@@ -25,6 +25,7 @@ class Downloaded:
         references: Where that file is; empty if no file was left out.
         fetched: Bytes that came over the network.
         reused: Bytes that were here already.
+        context: Where the build context is; empty if none was written.
     """
 
     path: str
@@ -34,6 +35,7 @@ class Downloaded:
     references: str
     fetched: int
     reused: int
+    context: str = ""
 
     @property
     def size(self) -> int:
@@ -49,6 +51,7 @@ def outputs(
         "path": "" if done is None else done.path,
         "provenance": "" if done is None else done.provenance,
         "references": "" if done is None else done.references,
+        "context": "" if done is None else done.context,
         "fetched": str(done.fetched if done is not None else 0),
         "reused": str(done.reused if done is not None else 0),
         "artifact": version.name,

@@ -50,6 +50,8 @@ def _rows(version: ArtifactVersion, trigger: Trigger, done: Downloaded | None) -
     yield "Image tag", _code(image_tag(version))
     if done is not None:
         yield "Directory", _code(done.path)
+        if done.context:
+            yield "Build context", _code(done.context)
         yield "Downloaded", _downloaded(version, done)
         yield "Verified", _verified(version, done.files)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from registry_client.build_context_recipe import ContextKind
 from registry_client.errors import ConfigurationError
 from registry_client.inputs import Inputs, cache_place, with_inputs
 from registry_client.references import ReferencePolicy
@@ -33,6 +34,7 @@ def test_nothing_given_means_the_defaults() -> None:
         auth=None,
         audience="",
         concurrency=None,
+        context=ContextKind.NONE,
         summary=True,
     )
     assert Inputs.from_env({}) == defaults

@@ -549,3 +549,39 @@ def test_the_version_can_be_asked_for() -> None:
     stdout = io.StringIO()
     assert main({}, stdout, ["--version"]) == 0
     assert stdout.getvalue() == f"handoff {__version__}\n"
+
+
+def test_a_build_context_is_written(step: Step, wandb: WandbStandIn) -> None:
+    """Beside the directory, told as an output and in the summary; its labels do not tell of the promotion."""
+    logged = wandb.log_artifact("acme/training/net", {"model.onnx": b"weights"})
+    promoted = wandb.link(logged, REGISTRY, aliases=["production"])
+
+    assert step.run(handoff(promoted), context="onnx") == 0, step.log
+    context = Path(step.outputs["context"])
+    assert context == Path(f"{step.outputs['path']}.context")
+    assert (context / "model" / "model.onnx").read_bytes() == b"weights"
+    dockerfile = (context / "Dockerfile").read_text(encoding="utf-8")
+    assert f'\nLABEL io.github.wandb-handoff.id="{promoted.id}"\n' in dockerfile
+    assert "wandb-handoff.alias" not in dockerfile
+    assert str(context) in step.summary
+
+
+def test_files_that_make_no_image_fail_the_step(step: Step, promoted: Membership) -> None:
+    """With the reason for a workflow that goes on, and the names that are there."""
+    assert step.run(handoff(promoted), context="onnx") == 17
+    assert step.outputs["reason"] == "build-context"
+    assert "labels.txt, model.bin" in step.annotations("error")[0]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "told"),
+    [
+        ({"context": "docker"}, "want none, onnx or torchserve"),
+        ({"context": "onnx", "resolve_only": "true"}, "no files"),
+    ],
+    ids=["unknown", "resolve-only"],
+)
+def test_a_context_that_cannot_be_is_refused(step: Step, inputs: dict[str, str], told: str) -> None:
+    """Before anything is asked of W&B."""
+    assert step.run({}, **inputs) == 2
+    assert told in step.annotations("error")[0]
