@@ -13,12 +13,14 @@ from sqlalchemy import Connection, Engine, create_engine, insert, text
 from benchmarks.load import COLLECTIONS, body
 from benchmarks.servers import REPOSITORY
 from receiver import plan
+from receiver.config.from_settings import SOURCE
 from receiver.delivery import Delivery
 from receiver.dispatch import Dispatch
 from receiver.event import RegistryEvent, read_event
-from receiver.intake import SOURCE, new_id
+from receiver.intake import new_id
 from receiver.ledger import Ledger
 from receiver.ledger.schema import attempts, deliveries, dispatches
+from receiver.routing.planned import Arrival
 
 _BATCH = 5_000
 _EVERY = timedelta(seconds=1)
@@ -41,7 +43,8 @@ def delivery(number: int, now: datetime) -> tuple[Delivery, Sequence[Dispatch]]:
         slot=plan.slot(event, SOURCE),
         fingerprint=plan.fingerprint(event, SOURCE),
     )
-    return made, plan.plan(event, delivery_id, now, repository=REPOSITORY)
+    arrival = Arrival(event, SOURCE, delivery_id, now)
+    return made, plan.plan(arrival, plan.Rules.of_one_repository(REPOSITORY))
 
 
 def fill_pending(database_url: str, count: int) -> None:

@@ -17,9 +17,12 @@ from receiver.delivery import Delivery, Receipt, Rejection
 from receiver.dispatch import Dispatch
 from receiver.errors import BadPayloadError, LedgerError, RejectedError
 from receiver.event import RegistryEvent, TrialMessage, read_event
+from receiver.plan import Rules
+from receiver.routing.conditions import Condition, Verdict
+from receiver.routing.planned import Arrival
 from receiver.secret import Secret, holds_one, without
+from receiver.strict_json import shown
 
-SOURCE = "wandb"
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _SHIFTS = range(125, -5, -5)
 
@@ -63,7 +66,7 @@ class Webhook:
 
 @dataclass(frozen=True)
 class Accepted:
-    """It is on disk, and so is all that will be sent for it."""
+    """It is on disk, and so is all that will be sent for it; nothing, where no route wants it."""
 
     delivery: Delivery
     dispatches: tuple[Dispatch, ...]
@@ -85,6 +88,11 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class OwnMark:
+    """It tells of an alias or tag that our own report has written: nothing follows from it."""
+
+
+@dataclass(frozen=True)
 class Begun:
     """It is verified, read and planned, and on its way to the disk.
 
@@ -97,31 +105,41 @@ class Begun:
     end: Callable[[], Accepted | Repeated]
 
 
+class EntityNotAllowedError(RejectedError):
+    """The source speaks for an entity that it may not speak for."""
+
+    reason = "entity-not-allowed"
+    status = 403
+
+
 @dataclass(frozen=True)
 class Intake:
-    """Takes webhooks in, one by one.
+    """Takes the webhooks of one source in, one by one.
 
     Attributes:
+        source: Its name.
         secrets: Any of them may have signed; without one, no signature is asked for.
         tokens: Any of them may be presented; without one, no token is asked for.
         hidden: What must be in nothing that is kept, sent or answered.
-        forward: The undocumented fields that go on to GitHub.
+        rules: What is planned for an event.
+        entities: Globs of the entities that it may speak for; none is any.
         window: How long the same, told again, is a repetition; zero is never.
-        overtakes: Whether a promotion passes earlier ones of its slot that wait for a retry.
+        ours: Tells whether an event is about an alias or tag that our own report wrote.
         searches: How often it may be sought out what else a wrong signature was made over: a search costs
             far more than a refusal, and anybody can ask for one.
     """
 
+    source: str
     secrets: tuple[Secret, ...]
     tokens: tuple[Secret, ...]
     hidden: tuple[Secret, ...]
-    repository: str
-    forward: tuple[str, ...]
+    rules: Rules
     store: Store
     now: Callable[[], datetime]
     new_id: Callable[[datetime], str]
+    entities: tuple[str, ...] = ()
     window: timedelta = timedelta(minutes=10)
-    overtakes: bool = False
+    ours: Callable[[RegistryEvent, datetime], bool] = lambda _event, _now: False
     searches: Allowance = field(default_factory=lambda: Allowance(burst=5, per_second=1.0))
 
     def __post_init__(self) -> None:
@@ -130,7 +148,7 @@ class Intake:
         ):
             raise ValueError("want a secret or a token, and none of them empty")
 
-    def receive(self, webhook: Webhook) -> Accepted | Repeated | Trial:
+    def receive(self, webhook: Webhook) -> Accepted | Repeated | Trial | OwnMark:
         """Turn a webhook into a stored delivery; nothing unverified is read or kept.
 
         Raises:
@@ -138,9 +156,9 @@ class Intake:
             LedgerError: It could not be stored, and nothing of it is.
         """
         begun = self.begin(webhook)
-        return begun if isinstance(begun, Trial) else begun.end()
+        return begun.end() if isinstance(begun, Begun) else begun
 
-    def begin(self, webhook: Webhook) -> Begun | Trial:
+    def begin(self, webhook: Webhook) -> Begun | Trial | OwnMark:
         """Do of ``receive`` what needs no wait; the rest is to be asked for."""
         try:
             encoding = self._verify(webhook)
@@ -149,6 +167,10 @@ class Intake:
             if isinstance(event, TrialMessage):
                 self.note(webhook.address, "test", 200)
                 return Trial(without(self._explain(event), self.hidden))
+            self._check_entity(event)
+            if self.ours(event, self.now()):
+                self.note(webhook.address, "own-mark", 200)
+                return OwnMark()
             return self._keep(webhook, event, encoding)
         except RejectedError as error:
             raise self.rejected(error, webhook.address) from None
@@ -156,30 +178,27 @@ class Intake:
     def _keep(self, webhook: Webhook, event: RegistryEvent, encoding: str | None) -> Begun:
         received_at = self.now()
         delivery_id = self.new_id(received_at)
-        dispatches = plan.plan(
-            event,
-            delivery_id,
-            received_at,
-            repository=self.repository,
-            forward=self.forward,
-            overtakes=self.overtakes,
+        arrival = Arrival(
+            event, self.source, delivery_id, received_at, entities=self.entities, forward=self.rules.forward
         )
+        dispatches = plan.plan(arrival, self.rules)
         if b"\\" in webhook.body:  # Without escapes, all that is kept stood in the body as it was searched.
             plan.check_no_secret(event, dispatches, self.hidden)
         delivery = Delivery(
             id=delivery_id,
-            source=SOURCE,
+            source=self.source,
             received_at=received_at,
             address=webhook.address,
             encoding=encoding,
             body_sha256=hashlib.sha256(webhook.body).hexdigest(),
             event=event,
-            slot=plan.slot(event, SOURCE),
-            fingerprint=plan.fingerprint(event, SOURCE),
+            slot=plan.slot(event, self.source),
+            fingerprint=plan.fingerprint(event, self.source),
         )
         with self._noting_failure(webhook.address):
             taking = self.store.hand_in(delivery, dispatches, window=self.window)
-        accepted = Accepted(delivery, dispatches, plan.ignored(event, dispatches))
+        ignored = plan.ignored(event, dispatches) if self.rules.strict else ()
+        accepted = Accepted(delivery, dispatches, ignored)
         return Begun(taking.wait, partial(self._end, taking, accepted))
 
     def _end(self, taking: Taking, accepted: Accepted) -> Accepted | Repeated:
@@ -202,7 +221,7 @@ class Intake:
 
     def note(self, address: str | None, reason: str, status: int) -> None:
         """Keep a trace of what was not stored."""
-        self.store.note_rejection(Rejection(self.now(), SOURCE, address, reason, status))
+        self.store.note_rejection(Rejection(self.now(), self.source, address, reason, status))
 
     def _verify(self, webhook: Webhook) -> str | None:
         """Check all that is configured; with a wrong signature, nothing is told about the token."""
@@ -224,6 +243,17 @@ class Intake:
         if wrong is not None:
             raise wrong
         return encoding
+
+    def _check_entity(self, event: RegistryEvent) -> None:
+        """Refuse what the source may not speak for; what names no entity is nobody's."""
+        if (
+            self.entities
+            and Condition("entity", self.entities).verdict({"entity": event.entity}) is not Verdict.HOLDS
+        ):
+            raise EntityNotAllowedError(
+                f"The event is of the entity {shown(event.entity) if event.entity else '(none)'}, and this "
+                f"webhook may speak for {', '.join(self.entities)}."
+            )
 
     def _check_no_secret(self, body: bytes) -> None:
         """Refuse a body that holds one of our secrets, in what we would not have kept as well."""

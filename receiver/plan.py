@@ -1,68 +1,66 @@
-"""What is to be sent for an event: pure, no I/O."""
+"""What is to be sent for an event, and what makes two events the same: pure, no I/O."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from receiver.dispatch import Dispatch
+from receiver.dispatch import GITHUB_KINDS, Dispatch
 from receiver.errors import BadPayloadError
-from receiver.event import EXTRA_VARIABLES, VARIABLES, WEBHOOK_VARIABLES, RegistryEvent
+from receiver.event import VARIABLES, RegistryEvent
+from receiver.routing.planned import Arrival, UnsendableError, digest, plan_by_routes
+from receiver.routing.question import OWN_FIELD
+from receiver.routing.route import Order, RepositoryDispatch, Route
+from receiver.routing.template import Template
 from receiver.secret import Secret, holds_one
-from receiver.strict_json import shown, strings
-from registry_client.reference import ArtifactId
+from receiver.strict_json import strings
+from receiver.telling import Telling
 
-MOST_PROPERTIES = 10  # GitHub's own limit.
-MOST_BYTES = 60_000  # GitHub takes 65,535 characters; a margin for how it counts them.
-OWN_FIELD = "handoff"
 RESERVED_NAMES = frozenset({*VARIABLES, OWN_FIELD, "client_payload"})
+DEFAULT_ROUTE = "default"
 _ONLY_IN_OURS = frozenset({"automation_name", "artifact_version_index"})
-_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
-def plan(  # noqa: PLR0913 - all that a dispatch depends on, and nothing else
-    event: RegistryEvent,
-    delivery_id: str,
-    received_at: datetime,
-    *,
-    repository: str,
-    forward: Sequence[str] = (),
-    overtakes: bool = False,
-) -> tuple[Dispatch, ...]:
-    """The messages that the event asks for, each ready to be sent as it is.
+@dataclass(frozen=True)
+class Rules:
+    """All that the configuration says of planning.
 
-    ``client_payload`` holds W&B's documented fields under their documented names, what ``forward``
-    names, and our own ``handoff`` object.  What W&B documents for runs fills the room that is left.
+    Attributes:
+        verify: Whether W&B is asked before anything is sent.
+        channels: What each channel hears of.
+        forward: Undocumented fields that go on to GitHub.
+        strict: Whether what can never be sent is refused at the door, where W&B shows why.
+    """
+
+    routes: tuple[Route, ...]
+    verify: bool = False
+    channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    forward: tuple[str, ...] = ()
+    strict: bool = False
+
+    @classmethod
+    def of_one_repository(
+        cls, repository: str, *, forward: Sequence[str] = (), order: Order = "keep"
+    ) -> Rules:
+        """Without a file: whatever happens goes to one repository, under the body's own word for it."""
+        action = RepositoryDispatch(Template(repository), Template.parse("${payload.event_type}"))
+        return cls((Route(DEFAULT_ROUTE, action, order=order),), forward=tuple(forward), strict=True)
+
+
+def plan(arrival: Arrival, rules: Rules) -> tuple[Dispatch, ...]:
+    """The messages that the event asks for, each ready to be sent, or to be asked about first.
 
     Raises:
-        BadPayloadError: GitHub would not take it; the reason is ``too-many-properties`` or
-            ``payload-too-large``.
+        BadPayloadError: With strict rules: GitHub would not take it, or a route cannot write it.
     """
-    key = digest(delivery_id, repository)[:20]
-    payload = {
-        **{name: event.fields[name] for name in WEBHOOK_VARIABLES if name in event.fields},
-        **{name: event.others[name] for name in forward if name in event.others},
-        OWN_FIELD: _own(event, delivery_id, received_at, key),
-    }
-    for name in EXTRA_VARIABLES:
-        if name in event.fields and name not in _ONLY_IN_OURS and len(payload) < MOST_PROPERTIES:
-            payload[name] = event.fields[name]
-    _check_size(payload)
-    dispatch = Dispatch(
-        id=f"{delivery_id}-1",
-        delivery_id=delivery_id,
-        repository=repository,
-        event_type=event.dispatch_type,
-        client_payload=payload,
-        key=key,
-        lane="/".join((repository, event.entity or "", event.project or "", event.collection or "")),
-        accepted_at=received_at,
-        overtakes=overtakes,
-    )
-    return (dispatch,)
+    try:
+        dispatches = plan_by_routes(rules.routes, arrival, verify=rules.verify, strict=rules.strict)
+    except UnsendableError as error:
+        hint = " Name fewer in HANDOFF_FORWARD_FIELDS." if error.reason == "too-many-properties" else ""
+        raise BadPayloadError(f"{error}.{hint}", reason=error.reason) from error
+    by_name = {route.name: route for route in rules.routes}
+    return tuple(_in_company(each, by_name[each.route or ""], arrival, rules) for each in dispatches)
 
 
 def slot(event: RegistryEvent, source: str) -> str:
@@ -95,6 +93,7 @@ def check_no_secret(
     leaving: list[tuple[str, Any]] = [("event_type", event.dispatch_type), *event.fields.items()]
     for dispatch in dispatches:
         leaving += dispatch.client_payload.items()
+        leaving += (dispatch.question or {}).items()
     everything = [text for pair in leaving for value in pair for text in strings(value)]
     if not holds_one("\n".join([*everything, *event.others]), secrets):
         return  # Nearly always; only then is it worth knowing where.
@@ -105,58 +104,19 @@ def check_no_secret(
         raise _secret_in("the name of a field")
 
 
-def digest(*parts: str | None) -> str:
-    """A digest of the parts in their order, hex."""
-    return hashlib.sha256(json.dumps(parts).encode("ascii")).hexdigest()
-
-
-def iso(moment: datetime) -> str:
-    """The moment in UTC, as ISO 8601 with a ``Z``."""
-    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _own(event: RegistryEvent, delivery_id: str, received_at: datetime, key: str) -> dict[str, str | None]:
-    return {
-        "delivery": delivery_id,
-        "key": key,
-        "event": event.event,
-        "artifact": str(ArtifactId(event.artifact_id)) if event.artifact_id else None,
-        "version": event.version,
-        "entity": event.entity,
-        "project": event.project,
-        "collection": event.collection,
-        "alias": event.alias,
-        "tag": event.tag,
-        "author": event.author,
-        "automation": event.automation,
-        "received_at": iso(received_at),
-    }
+def _in_company(dispatch: Dispatch, route: Route, arrival: Arrival, rules: Rules) -> Dispatch:
+    """The dispatch, with who hears of it and how soon its run should be seen."""
+    heard = {name: rules.channels[name] for name in route.notify if name in rules.channels}
+    telling = Telling.plan(heard, arrival.event, dispatch) if heard else None
+    return replace(
+        dispatch,
+        telling=None if telling is None else telling.to_json(),
+        run_within=route.run_within if dispatch.kind in GITHUB_KINDS else None,
+    )
 
 
 def _slot(event: RegistryEvent, source: str) -> tuple[str | None, ...]:
     return (source, event.event, event.entity, event.project, event.collection, event.alias, event.tag)
-
-
-def _check_size(payload: Mapping[str, Any]) -> None:
-    if len(payload) > MOST_PROPERTIES:
-        raise BadPayloadError(
-            f"client_payload would have {len(payload)} properties, and GitHub takes {MOST_PROPERTIES}: "
-            f"{', '.join(payload)}. Name fewer in HANDOFF_FORWARD_FIELDS.",
-            reason="too-many-properties",
-        )
-    size = len(compact(payload))
-    if size > MOST_BYTES:
-        largest = max(payload, key=lambda name: len(compact(payload[name])))
-        raise BadPayloadError(
-            f"client_payload would have {size} bytes; want at most {MOST_BYTES}. "
-            f"The largest field is {shown(largest)}.",
-            reason="payload-too-large",
-        )
-
-
-def compact(value: Any) -> bytes:
-    """The JSON as it is counted and sent: UTF-8, no spaces."""
-    return _COMPACT.encode(value).encode("utf-8")
 
 
 def _secret_in(where: str) -> BadPayloadError:

@@ -14,7 +14,8 @@ from urllib.parse import unquote, urlsplit
 from receiver.budget import DEFAULT, Budget
 from receiver.durations import parse_duration, shortly
 from receiver.errors import SettingsError
-from receiver.plan import MOST_PROPERTIES, RESERVED_NAMES
+from receiver.plan import RESERVED_NAMES
+from receiver.routing.planned import MOST_PROPERTIES
 from receiver.secret import Secret
 from receiver.urls import (
     DEFAULT_API_URL,
@@ -55,6 +56,7 @@ _OTHERS = (
     "HANDOFF_GITHUB_BUDGET",
     "HANDOFF_RETENTION",
     "HANDOFF_URL",  # Read by `handoff send`.
+    "HANDOFF_CONFIG",  # Read by `configure`.
 )
 NAMES = (*_SECRETS, *(f"{name}_FILE" for name in _SECRETS), *_OTHERS)
 _OURS = ("HANDOFF_", "WANDB_WEBHOOK_", "GITHUB_APP_")

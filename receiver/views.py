@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 
-from receiver import signature
-from receiver.dispatch import Dispatch
+from receiver import github_webhook, signature
+from receiver.dispatch import Dispatch, DispatchKind
+from receiver.doors import Doors, GitHubDoor
 from receiver.errors import BodyTooLargeError, LedgerError, RejectedError
-from receiver.intake import Accepted, Intake, Repeated, Trial, Webhook
+from receiver.intake import Accepted, Begun, Intake, OwnMark, Repeated, Trial, Webhook
+from receiver.plan import DEFAULT_ROUTE
+from receiver.strict_json import shown
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -136,13 +139,13 @@ def _printable(text: str) -> str:
     return ascii(text[:_LONGEST_LOGGED])[1:-1]
 
 
-def web_app(intake: Intake, checks: Mapping[str, Check], *, max_body: int) -> Flask:
-    """The WSGI application around one intake; ``checks`` are what /readyz tells of."""
+def web_app(doors: Callable[[], Doors], checks: Mapping[str, Check], *, max_body: int) -> Flask:
+    """The WSGI application around the doors that are open; ``checks`` are what /readyz tells of."""
     app = _App(__name__, static_folder=None)
     app.config[MAX_BODY] = max_body
     app.config["MAX_CONTENT_LENGTH"] = max_body + 1  # Werkzeug cuts a chunked body there: one too many tells.
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.register_blueprint(_pages(intake, checks))
+    app.register_blueprint(_pages(doors, checks))
     for kind, tell in ((HTTPException, _http_error), (LedgerError, _unavailable), (Exception, _bug)):
         app.register_error_handler(kind, _answering(tell))
     return app
@@ -152,18 +155,33 @@ def _answering(tell: Callable[[Any], _Told]) -> Callable[[Any], _Answer]:
     return lambda error: _Answer(partial(tell, error))
 
 
-def _pages(intake: Intake, checks: Mapping[str, Check]) -> Blueprint:
+def _pages(doors: Callable[[], Doors], checks: Mapping[str, Check]) -> Blueprint:
     pages = Blueprint("pages", __name__)
 
-    @pages.post(WEBHOOK_PATH)
-    def wandb() -> Response:
+    @pages.post("/webhooks/<source>")
+    def webhook(source: str) -> Response:
+        intake = doors().intakes.get(source)
+        if intake is None:
+            return _Answer(partial(_unknown, source))
         try:
             begun = intake.begin(_webhook(intake))
         except RejectedError as error:
             return _Answer(partial(_rejected, error))
-        if isinstance(begun, Trial):
-            return _Answer(partial(_tried, begun))
-        return _Answer(lambda: _kept(begun.end()), begun.wait)
+        if isinstance(begun, Begun):
+            return _Answer(lambda: _kept(begun.end()), begun.wait)
+        return _Answer(_own_mark if isinstance(begun, OwnMark) else partial(_tried, begun))
+
+    @pages.post("/webhooks/github")
+    def github() -> Response:
+        door = doors().github
+        if door is None:
+            return _Answer(partial(_unknown, "github"))
+        try:
+            body = _body(request.environ)
+        except RejectedError as error:
+            return _Answer(partial(_rejected, error))
+        later = _Later(partial(_of_github, door, body, dict(request.headers)))
+        return _Answer(later.tell, later.wait)
 
     @pages.get("/healthz")
     def healthz() -> Response:
@@ -197,8 +215,55 @@ class _Readiness:
         return _Told(200 if ready else 503, {"status": status, "checks": self._found})
 
 
+class _Later:
+    """An answer that takes a wait for a disk: whoever serves may do other things meanwhile."""
+
+    def __init__(self, work: Callable[[], _Told]) -> None:
+        self._work = work
+        self._done: Callable[[], _Told] | None = None
+
+    def wait(self) -> None:
+        """Do the work, whatever comes of it."""
+        try:
+            told = self._work()
+        except Exception as error:  # noqa: BLE001 - it is raised again where the answer is told
+            self._done = partial(_raise, error)
+        else:
+            self._done = lambda: told
+
+    def tell(self) -> _Told:
+        """Tell what came of it."""
+        if self._done is None:
+            return self._work()
+        return self._done()
+
+
+def _raise(error: Exception) -> _Told:
+    raise error
+
+
 def _rejected(error: RejectedError) -> _Told:
     return _Told(error.status, {"status": "rejected", "reason": error.reason, "message": str(error)})
+
+
+def _unknown(source: str) -> _Told:
+    message = f"There is no source {shown(source)} here: the address is /webhooks/ and a source's name."
+    return _Told(404, {"status": "rejected", "reason": "unknown-source", "message": message})
+
+
+def _of_github(door: GitHubDoor, body: bytes, headers: Mapping[str, str]) -> _Told:
+    try:
+        noted = door.receive(
+            body, headers.get(github_webhook.HEADER), headers.get(github_webhook.EVENT_HEADER)
+        )
+    except RejectedError as error:
+        return _rejected(error)
+    return _Told(200, {"status": "noted" if noted else "nothing to note"}, log="noted" if noted else "-")
+
+
+def _own_mark() -> _Told:
+    message = "Our own report wrote this alias or tag: nothing is dispatched for it."
+    return _Told(200, {"status": "own-mark", "message": message}, log="own-mark")
 
 
 def _tried(trial: Trial) -> _Told:
@@ -212,9 +277,11 @@ def _kept(answer: Accepted | Repeated) -> _Told:
 def _accepted(answer: Accepted) -> _Told:
     told: dict[str, Any] = {
         "delivery": answer.delivery.id,
-        "status": "accepted",
+        "status": "accepted" if answer.dispatches else "unrouted",
         "dispatches": _dispatches(answer.dispatches),
     }
+    if not answer.dispatches:
+        told["message"] = "It is kept, and no route wants it: `handoff route` says why not."
     if answer.ignored:
         told["ignored"] = answer.ignored
     return _Told(202, told, log=answer.delivery.id)
@@ -231,7 +298,13 @@ def _repeated(answer: Repeated) -> _Told:
 
 
 def _dispatches(dispatches: Sequence[Dispatch]) -> list[dict[str, str]]:
-    return [{"repository": one.repository, "event_type": one.event_type} for one in dispatches]
+    return [_dispatch(one) for one in dispatches if one.kind is not DispatchKind.NOTICE]
+
+
+def _dispatch(one: Dispatch) -> dict[str, str]:
+    route = {} if one.route in {None, DEFAULT_ROUTE} else {"route": str(one.route)}
+    wrong = {} if one.unsendable is None else {"unsendable": one.unsendable}
+    return {**route, "repository": one.repository, "event_type": one.event_type, **wrong}
 
 
 def _webhook(intake: Intake) -> Webhook:

@@ -25,11 +25,13 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from receiver import bearer, signature
+from receiver.doors import Doors
 from receiver.errors import NotJsonError, RejectedError
 from receiver.event import VARIABLES
 from receiver.framing import Framer, HeadTooLargeError
 from receiver.front import Request
 from receiver.intake import Accepted, Intake, Webhook, new_id
+from receiver.plan import Rules
 from receiver.secret import Secret
 from receiver.signature import Encoding, sign
 from receiver.views import web_app
@@ -191,11 +193,11 @@ def check_token(header: str) -> None:
 def _intake(ledger: FakeLedger) -> Intake:
     secrets, tokens = (Secret(SECRET),), (Secret(TOKEN),)
     return Intake(
+        source="wandb",
         secrets=secrets,
         tokens=tokens,
         hidden=secrets + tokens,
-        repository="acme/serving",
-        forward=("stage", "quality"),
+        rules=Rules.of_one_repository("acme/serving", forward=("stage", "quality")),
         store=ledger,
         now=FakeClock(),
         new_id=new_id,
@@ -325,7 +327,11 @@ FRAMES = (
 
 
 def _app_worker(ledger: FakeLedger) -> Worker:
-    return worker_for(web_app(_intake(ledger), {"ledger": ledger.check_writable}, max_body=MAX_BODY))
+    return worker_for(
+        web_app(
+            lambda: Doors({"wandb": _intake(ledger)}), {"ledger": ledger.check_writable}, max_body=MAX_BODY
+        )
+    )
 
 
 @dataclass

@@ -14,7 +14,7 @@ from receiver.allowance import Allowance
 from receiver.errors import LedgerError, RejectedError
 from receiver.event import read_event
 from receiver.intake import Accepted, Intake, Repeated, Trial, Webhook, new_id
-from receiver.plan import fingerprint, slot
+from receiver.plan import Rules, fingerprint, slot
 from receiver.secret import Secret
 from receiver.signature import Encoding, sign
 from tests.receiver.web_fakes import (
@@ -43,11 +43,11 @@ def ledger() -> FakeLedger:
 def intake(ledger: FakeLedger) -> Intake:
     """An intake that wants a signature and a token."""
     return Intake(
+        source="wandb",
         secrets=(Secret(SECRET), Secret("the-secret-before")),
         tokens=(Secret(TOKEN), Secret("the-token-before")),
         hidden=(Secret(SECRET), Secret(TOKEN), Secret(GITHUB_TOKEN)),
-        repository=REPOSITORY,
-        forward=("stage",),
+        rules=Rules.of_one_repository(REPOSITORY, forward=("stage",)),
         store=ledger,
         now=FakeClock(),
         new_id=lambda _now: "01DELIVERY",

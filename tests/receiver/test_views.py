@@ -12,8 +12,10 @@ import pytest
 from flask import Flask
 from werkzeug.test import Client, TestResponse
 
+from receiver.doors import Doors
 from receiver.errors import LedgerError
 from receiver.intake import Intake
+from receiver.plan import Rules
 from receiver.secret import Secret
 from receiver.signature import sign
 from receiver.views import TOO_LARGE, web_app
@@ -34,16 +36,16 @@ def app(ledger: FakeLedger) -> Flask:
     """The application around that ledger."""
     secrets, tokens = (Secret(SECRET),), (Secret(TOKEN),)
     intake = Intake(
+        source="wandb",
         secrets=secrets,
         tokens=tokens,
         hidden=secrets + tokens,
-        repository="acme/serving",
-        forward=(),
+        rules=Rules.of_one_repository("acme/serving", forward=()),
         store=ledger,
         now=FakeClock(),
         new_id=lambda _now: "01DELIVERY",
     )
-    return web_app(intake, {"ledger": ledger.check_writable}, max_body=MAX_BODY)
+    return web_app(lambda: Doors({"wandb": intake}), {"ledger": ledger.check_writable}, max_body=MAX_BODY)
 
 
 @pytest.fixture

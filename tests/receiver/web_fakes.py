@@ -11,6 +11,9 @@ from typing import Any
 from receiver.delivery import Delivery, Receipt, Rejection
 from receiver.dispatch import Dispatch
 from receiver.errors import LedgerError
+from receiver.event import RegistryEvent
+from receiver.plan import Rules, plan
+from receiver.routing.planned import Arrival
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 SECRET = "wandb-secret-for-tests"
@@ -65,6 +68,19 @@ def rendered_template(**changes: str) -> dict[str, Any]:
         template = template.replace(f"${{{name}}}", value)
     rendered: dict[str, Any] = json.loads(template)
     return rendered
+
+
+def planned(
+    event: RegistryEvent,
+    delivery_id: str = "01DELIVERY",
+    now: datetime = NOON,
+    *,
+    repository: str = "acme/serving",
+    forward: Sequence[str] = (),
+) -> tuple[Dispatch, ...]:
+    """What the receiver of one repository plans for an event."""
+    arrival = Arrival(event, "wandb", delivery_id, now, forward=forward)
+    return plan(arrival, Rules.of_one_repository(repository, forward=forward))
 
 
 class FakeClock:
