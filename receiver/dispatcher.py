@@ -7,16 +7,17 @@ import random
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from itertools import chain, repeat
-from typing import Protocol
+from typing import Any, Protocol
 
 from receiver.dispatch import Claim, Dispatch, Outcome, OutcomeKind, RunSearch
 from receiver.errors import LedgerError, LostLeaseError
-from receiver.retry import GAVE_UP, Decision, decide, may_resend
+from receiver.retry import GAVE_UP, HELD, Dead, Decision, decide, may_resend
+from receiver.telling import after_attempt
 
 LEASE = timedelta(seconds=60)
 # No wait is longer: the clock on the wall may jump while we wait by the one that cannot.
@@ -44,6 +45,17 @@ class Destination(Protocol):
         ...
 
 
+# Makes of a dispatch the message to send, or tells what comes of it instead.
+Settle = Callable[[Dispatch], Mapping[str, Any] | Outcome]
+
+
+def as_it_is(dispatch: Dispatch) -> Mapping[str, Any] | Outcome:
+    """Send what was planned; what W&B has to be asked about waits, for nobody is there to ask."""
+    if dispatch.question is None:
+        return dispatch.client_payload
+    return Outcome(OutcomeKind.POSTPONED, "wandb-denied", "W&B cannot be asked: no key for it is configured")
+
+
 class Claims(Protocol):
     """The ledger, as far as it is needed here."""
 
@@ -64,8 +76,14 @@ class Claims(Protocol):
         """Write down that it may arrive twice."""
         ...
 
-    def record(self, claim: Claim, decision: Decision, outcome: Outcome, now: datetime) -> None:
-        """End the attempt."""
+    def keep_message(self, claim: Claim, message: Mapping[str, Any]) -> None:
+        """Write down what is about to be sent."""
+        ...
+
+    def record(
+        self, claim: Claim, decision: Decision, outcome: Outcome, now: datetime, also: Sequence[Dispatch] = ()
+    ) -> None:
+        """End the attempt, and take in the notices of it."""
         ...
 
     def next_due(self, now: datetime) -> datetime | None:
@@ -85,23 +103,39 @@ class Claims(Protocol):
         ...
 
 
-def deliver(claim: Claim, claims: Claims, destination: Destination) -> tuple[Outcome, bool]:
-    """Send what is claimed, and say whether it was tried; what may have arrived already is looked for first.
+def deliver(
+    claim: Claim, claims: Claims, destination: Destination, settle: Settle = as_it_is
+) -> tuple[Outcome, bool]:
+    """Send what is claimed, and say whether it was tried.
+
+    What may have arrived already is looked for first; what depends on W&B is settled by what W&B says now.
 
     Raises:
-        LostLeaseError: It was taken over before it was sent again; it was not sent.
+        LostLeaseError: It was taken over before it was sent; it was not sent.
     """
-    if claim.unanswered is None:
-        return _send(destination, claim.dispatch), True
-    search = _look(destination, claim.dispatch, claim.unanswered)
+    instead = None if claim.unanswered is None else _looked(claim, claim.unanswered, destination)
+    if instead is not None:
+        return instead, False
+    message = settle(claim.dispatch)
+    if isinstance(message, Outcome):
+        return message, False
+    if claim.dispatch.question is not None:
+        claims.keep_message(claim, message)
+    if claim.unanswered is not None:
+        claims.mark_possibly_duplicated(claim)  # Before, not after: we may not live to say so.
+    return _send(destination, replace(claim.dispatch, client_payload=message)), True
+
+
+def _looked(claim: Claim, since: datetime, destination: Destination) -> Outcome | None:
+    """What comes of a dispatch that may have arrived, other than sending it again."""
+    search = _look(destination, claim.dispatch, since)
     if search.url is not None:
-        return _found(search.url), False
-    if search.not_now is not None and claim.begun_at < claim.unanswered + LOOK_FOR:
-        return search.not_now, False
-    if not may_resend(claim.doubts):
-        return _not_again(claim, search), False
-    claims.mark_possibly_duplicated(claim)  # Before, not after: we may not live to say so.
-    return _send(destination, claim.dispatch), True
+        return _found(search.url)
+    if search.not_now is not None and claim.begun_at < since + LOOK_FOR:
+        return search.not_now
+    if search.why_not is not None and claim.dispatch.holds:
+        return _held(search.why_not)
+    return None if may_resend(claim.doubts) else _not_again(claim, search)
 
 
 def _send(destination: Destination, dispatch: Dispatch) -> Outcome:
@@ -141,6 +175,11 @@ def _found(url: str) -> Outcome:
     return Outcome(OutcomeKind.SENT, "already-sent", detail, run_url=url)
 
 
+def _held(why_not: str) -> Outcome:
+    detail = f"an attempt may have arrived, and {why_not}: see whether it did, then redeliver it"
+    return Outcome(OutcomeKind.REFUSED, HELD, detail)
+
+
 def _not_again(claim: Claim, search: RunSearch) -> Outcome:
     looked = f"the look for its run failed ({search.why_not})" if search.why_not else "no run shows its key"
     detail = f"{claim.doubts} attempts may have arrived, and {looked}: see whether it ran, then redeliver it"
@@ -159,6 +198,7 @@ class Dispatcher:
         ledger: Claims,
         destination: Destination,
         *,
+        settle: Settle = as_it_is,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
         jitter: Callable[[], float] = random.random,
         monotonic: Callable[[], float] = time.monotonic,
@@ -167,6 +207,7 @@ class Dispatcher:
     ) -> None:
         self._ledger = ledger
         self._destination = destination
+        self._settle = settle
         self._now = now
         self._jitter = jitter
         self._monotonic = monotonic
@@ -244,7 +285,7 @@ class Dispatcher:
             return claim
 
     def _see_through(self, claim: Claim) -> None:
-        outcome, tried = deliver(claim, self._ledger, self._destination)
+        outcome, tried = deliver(claim, self._ledger, self._destination, self._settle)
         now = self._now()
         decision = decide(
             outcome,
@@ -254,22 +295,31 @@ class Dispatcher:
             jitter=self._jitter,
             doubts=claim.doubts,
         )
-        self._record(claim, decision if tried else replace(decision, counts=False), outcome, now)
+        dead = isinstance(decision, Dead)
+        said = replace(outcome, detail=decision.detail) if isinstance(decision, Dead) else outcome
+        notices = after_attempt(claim.dispatch, said, dead=dead, now=now)
+        self._record(claim, decision if tried else replace(decision, counts=False), outcome, now, notices)
+        if notices:
+            self.wake()
         what = (claim.dispatch.id, claim.dispatch.repository, claim.attempt, type(decision).__name__.lower())
         _log.info("dispatch %s to %s, attempt %d: %s (%s)", *what, outcome.reason)
 
-    def _record(self, claim: Claim, decision: Decision, outcome: Outcome, now: datetime) -> None:
+    def _record(
+        self, claim: Claim, decision: Decision, outcome: Outcome, now: datetime, also: Sequence[Dispatch]
+    ) -> None:
         """Write it down, however often that takes: what is sent is sent, and the fence keeps us honest."""
         pauses = chain(BACKOFF, repeat(BACKOFF[-1]))
-        while not self._recorded(claim, decision, outcome, now):
+        while not self._recorded(claim, decision, outcome, now, also):
             if self._stopping.wait(next(pauses)):
                 raise LedgerError(
                     f"dispatch {claim.dispatch.id}: we stop, and {outcome.reason} is not recorded"
                 )
 
-    def _recorded(self, claim: Claim, decision: Decision, outcome: Outcome, now: datetime) -> bool:
+    def _recorded(
+        self, claim: Claim, decision: Decision, outcome: Outcome, now: datetime, also: Sequence[Dispatch]
+    ) -> bool:
         try:
-            self._ledger.record(claim, decision, outcome, now)
+            self._ledger.record(claim, decision, outcome, now, also)
         except LedgerError as error:
             _log.warning("dispatch %s: %s is not recorded yet: %s", claim.dispatch.id, outcome.reason, error)
             return False
