@@ -10,11 +10,11 @@ from typing import Any
 from flask import Flask, Response, request
 
 from receiver import serve, signature
+from receiver.config.from_settings import SOURCE, config_of
 from receiver.errors import RejectedError
 from receiver.log import log_to_stderr
 from receiver.secret import Secret
 from receiver.settings import Settings
-from receiver.views import WEBHOOK_PATH
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def plain_app(secret: bytes) -> Flask:
     """Verify, log a line, answer."""
     app = Flask(__name__, static_folder=None)
 
-    @app.post(WEBHOOK_PATH)
+    @app.post(f"/webhooks/{SOURCE}")
     def wandb() -> Response:
         try:
             signature.check(request.get_data(), request.headers.get(signature.HEADER), [secret])
@@ -37,7 +37,7 @@ def plain_app(secret: bytes) -> Flask:
 
 class _Plain(serve._Gunicorn):  # noqa: SLF001 - the very same server is the point
     def load(self) -> Any:
-        return plain_app(bytes(self._settings.secrets[0]))
+        return plain_app(bytes(self._told.sources[SOURCE].secrets[0]))
 
 
 def main() -> None:
@@ -48,9 +48,9 @@ def main() -> None:
     told = parser.parse_args()
     log_to_stderr()
     secret = Secret(os.environ["WANDB_WEBHOOK_SECRET"])
-    settings = Settings(repository="", secrets=(secret,), tokens=(), github=Secret(""))
+    config = config_of(Settings(secrets=(secret,)))
     options = {name: value for name, value in serve._OPTIONS.items() if name != "worker_exit"}  # noqa: SLF001 - as above
-    _Plain(settings, {**options, "bind": told.bind, "workers": 1, "threads": told.threads}).run()
+    _Plain(config, {**options, "bind": told.bind, "workers": 1, "threads": told.threads}).run()
 
 
 if __name__ == "__main__":

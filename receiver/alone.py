@@ -9,21 +9,21 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 
+from receiver.config.types import Config
 from receiver.service import Service
-from receiver.settings import Settings
 
 LOOK_EVERY = 5.0  # Seconds between two looks at whether the dispatcher lives.
 _log = logging.getLogger(__name__)
 
 
-def dispatch_alone(settings: Settings, *, threads: int) -> bool:
+def dispatch_alone(config: Config, *, threads: int) -> bool:
     """Send what is due until SIGTERM or Ctrl-C, then finish what is being sent; False if it ends by itself.
 
     Raises:
         SettingsError: SQLite is in use by another process.
         LedgerError: The ledger cannot be opened.
     """
-    with closing(Service.start(settings, threads=threads)) as service, _signals() as told_within:
+    with closing(Service.start(config, threads=threads)) as service, _signals() as told_within:
         _log.info("dispatching, up to %d at once", threads)
         while not told_within(LOOK_EVERY):
             if not service.dispatching:

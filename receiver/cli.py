@@ -6,13 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 from urllib.parse import urlsplit
 
-import requests
-
-from receiver import ledger_cli, read_settings
+from receiver import configure, ledger_cli
 from receiver.errors import ReceiverError, SettingsError
 from receiver.ledger_cli import Run, positive
 from receiver.log import log_to_stderr
@@ -22,9 +21,12 @@ from registry_client import __version__
 from registry_client.cli import add_commands
 from registry_client.escaping import printable
 
+if TYPE_CHECKING:
+    import requests
+
 DEFAULT_BIND = "127.0.0.1:8080"
 DEFAULT_URL = f"http://{DEFAULT_BIND}/webhooks/wandb"
-_EXTRA = frozenset({"cryptography", "flask", "gunicorn", "jwt", "sqlalchemy", "werkzeug"})
+_EXTRA = frozenset({"cryptography", "flask", "gunicorn", "jwt", "requests", "sqlalchemy", "werkzeug", "yaml"})
 _INSTALL = 'pip install "wandb-handoff[receiver]"'
 _SEND_TIMEOUT = 30.0
 _MOST_SHOWN = 4096
@@ -71,7 +73,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", metavar="FILE", help="handoff.yaml; default: HANDOFF_CONFIG, else the environment alone"
+    )
+
+
 def _add_serve(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
     parser.add_argument("--bind", default=DEFAULT_BIND, metavar="HOST:PORT", help="default: %(default)s")
     parser.add_argument(
         "--workers", type=positive, default=1, metavar="N", help="processes; more than one needs PostgreSQL"
@@ -88,6 +97,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 
 def _add_dispatch(parser: argparse.ArgumentParser) -> None:
     parser.description = "Needs the settings of GitHub and of the ledger, none of W&B's.  SIGTERM drains."
+    _add_config(parser)
     parser.add_argument(
         "--threads", type=positive, default=4, metavar="N", help="sent at once; default: %(default)s"
     )
@@ -111,13 +121,14 @@ def _serve(arguments: argparse.Namespace, environ: Mapping[str, str], _out: Text
     _check_platform("serve")
     from receiver.serve import serve  # noqa: PLC0415 - the receiver's extra may be missing
 
-    settings = read_settings(environ, dispatches=arguments.dispatch)
+    read = partial(configure, environ, arguments.config, dispatches=arguments.dispatch)
     serve(
-        settings,
+        read(),
         bind=arguments.bind,
         workers=arguments.workers,
         threads=arguments.threads,
         dispatch=arguments.dispatch,
+        reread=read if arguments.config or environ.get("HANDOFF_CONFIG") else None,
     )
     return 0
 
@@ -126,9 +137,9 @@ def _dispatch(arguments: argparse.Namespace, environ: Mapping[str, str], _out: T
     _check_platform("dispatch")
     from receiver.alone import dispatch_alone  # noqa: PLC0415 - the receiver's extra may be missing
 
-    settings = read_settings(environ, receives=False)
+    config = configure(environ, arguments.config, receives=False)
     log_to_stderr()
-    return 0 if dispatch_alone(settings, threads=arguments.threads) else 1
+    return 0 if dispatch_alone(config, threads=arguments.threads) else 1
 
 
 def _check_platform(command: str) -> None:
@@ -137,6 +148,8 @@ def _check_platform(command: str) -> None:
 
 
 def _send(arguments: argparse.Namespace, environ: Mapping[str, str], out: TextIO, err: TextIO) -> int:
+    import requests  # noqa: PLC0415 - the receiver's extra may be missing
+
     url = arguments.url or environ.get("HANDOFF_URL") or DEFAULT_URL
     secret, token = read_sender(environ)
     body = _payload(arguments.file)
@@ -163,6 +176,8 @@ def _payload(name: str) -> bytes:
 
 
 def _post(url: str, body: bytes, headers: Mapping[str, str | bytes]) -> requests.Response:
+    import requests  # noqa: PLC0415 - as above
+
     with requests.Session() as session:
         # What the machine is told about proxies and netrc must not change what W&B would send.
         session.trust_env = urlsplit(url).hostname not in {"127.0.0.1", "::1", "localhost"}

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
+from receiver.config.from_settings import config_of
+from receiver.config.types import Config
+from receiver.dispatch import Dispatch, Outcome, RunSearch
 from receiver.dispatcher import Destination, Dispatcher
 from receiver.errors import LedgerError, SettingsError
-from receiver.github import GitHub, TokenCredentials
-from receiver.github_app import AppCredentials
 from receiver.ledger import Ledger
 from receiver.ledger.retention import Retention
+from receiver.outlets import NOBODY, Outlets
 from receiver.process_lock import ProcessLock
-from receiver.settings import GitHubApp, Settings
+from receiver.routing.route import RepositoryDispatch, WorkflowDispatch
+from receiver.run import Run, RunsUnreadableError
+from receiver.settings import Settings
+from receiver.tracker import Tracker
 
 DRAIN = 20.0  # Seconds for a dispatch that is being sent: 5 to connect, 15 to read.
 LAST_BATCH = 5.0  # Seconds for what is being pruned.
+LAST_LOOK = 5.0  # Seconds for a look at runs that is being taken.
 THREADS = 4
 _log = logging.getLogger(__name__)
 
@@ -29,13 +36,16 @@ def _utc() -> datetime:
 
 
 class Service:
-    """The ledger, open, and the dispatcher at work; on SQLite with the lock that makes us alone.
+    """The ledger, open, and who works on it; on SQLite with the lock that makes us alone.
 
     It belongs to the process that started it: neither threads nor connections outlive a fork.
     """
 
-    def __init__(self, ledger: Ledger, dispatcher: Dispatcher | None, parts: ExitStack) -> None:
+    def __init__(
+        self, ledger: Ledger, working: Working, dispatcher: Dispatcher | None, parts: ExitStack
+    ) -> None:
         self.ledger = ledger
+        self._working = working
         self._dispatcher = dispatcher
         self._parts = parts
         self._process = os.getpid()
@@ -43,43 +53,66 @@ class Service:
     @classmethod
     def start(
         cls,
-        settings: Settings,
+        config: Config | Settings,
         destination: Destination | None = None,
         *,
         now: Callable[[], datetime] = _utc,
         dispatch: bool = True,
         threads: int = THREADS,
     ) -> Service:
-        """Take the lock, open the ledger, start the dispatcher; where one fails, let go of the others.
+        """Take the lock, open the ledger, start who works on it; where one fails, let go of the others.
 
         Args:
-            settings: What to work with.
-            destination: Where dispatches go; GitHub, where it is not given.
+            config: What to work with.
+            destination: Where dispatches go; where the configuration says, when it is not given.
             now: The clock.
-            dispatch: Whether to dispatch at all.
+            dispatch: Whether to dispatch at all, and so to follow runs and to reconcile.
             threads: How many dispatches may be under way at once.
 
         Raises:
             SettingsError: SQLite is in use by another process, or nobody is named to GitHub.
             LedgerError: The ledger cannot be opened.
         """
-        for warning in settings.warnings:
+        config = config_of(config) if isinstance(config, Settings) else config
+        for warning in config.warnings:
             _log.warning("%s", warning)
         with ExitStack() as parts:
-            alone = _take_lock(settings.database_url, parts)
-            ledger = Ledger.open(settings.database_url, budget=settings.budget)
+            alone = _take_lock(config.ledger.url, parts)
+            ledger = Ledger.open(config.ledger.url, budget=config.github.budget)
             parts.callback(ledger.close)
             ledger.listen()
             if alone:
                 ledger.release_leases()  # Whoever held them has ended: the lock says so.
+            working = Working(config, now, destination)
             dispatcher = None
             if dispatch:
-                to = destination or _github(settings, now)
-                dispatcher = Dispatcher(ledger, to, now=now, threads=threads)
-                _start_forgetting(ledger, settings, now, parts)
-                parts.callback(_drain, dispatcher)
-                dispatcher.start()
-            return cls(ledger, dispatcher, parts.pop_all())
+                if destination is None:
+                    _check_somebody(config)
+                dispatcher = _start_all(ledger, working, now, threads, parts)
+            return cls(ledger, working, dispatcher, parts.pop_all())
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._working.config
+
+    def take(self, config: Config) -> None:
+        """Work with another configuration from now on; what cannot change while we run is told of."""
+        old = self._working.config
+        self._working.take(config)
+        for what, changed in (
+            ("ledger.url", old.ledger.url != config.ledger.url),
+            ("ledger.retention", old.ledger.retention != config.ledger.retention),
+            ("github.budget", old.github.budget != config.github.budget),
+            ("server.max_body", old.server != config.server),
+        ):
+            if changed:
+                _log.warning("%s is another now, which takes a restart", what)
+
+    def wake(self) -> None:
+        """There is something new to send."""
+        if self._dispatcher is not None:
+            self._dispatcher.wake()
 
     def check_process(self) -> None:
         """Raise LedgerError in a fork of the process that started us: there, no thread of ours lives."""
@@ -111,11 +144,76 @@ def _take_lock(database_url: str, parts: ExitStack) -> bool:
     return True
 
 
-def _start_forgetting(
-    ledger: Ledger, settings: Settings, now: Callable[[], datetime], parts: ExitStack
-) -> None:
-    if settings.retention is not None:
-        retention = Retention(ledger, settings.retention, now=now)
+class Working:
+    """What goes out by the configuration in force; both change at once."""
+
+    def __init__(
+        self, config: Config, now: Callable[[], datetime], destination: Destination | None = None
+    ) -> None:
+        self._now = now
+        self._destination = destination
+        self._state = (config, Outlets.of(config, now))
+
+    @property
+    def config(self) -> Config:
+        """The configuration."""
+        return self._state[0]
+
+    @property
+    def outlets(self) -> Outlets:
+        """What goes out by it."""
+        return self._state[1]
+
+    def take(self, config: Config) -> None:
+        """Go by another one; where it does not do, by the old one still, and raise SettingsError."""
+        self._state = (config, Outlets.of(config, self._now))
+
+    def send(self, dispatch: Dispatch) -> Outcome:
+        """Send by the destinations in force."""
+        return (self._destination or self.outlets.destination).send(dispatch)
+
+    def find_run(self, dispatch: Dispatch, since: datetime) -> RunSearch:
+        """Look by the destinations in force."""
+        return (self._destination or self.outlets.destination).find_run(dispatch, since)
+
+    def settle(self, dispatch: Dispatch) -> Mapping[str, Any] | Outcome:
+        """Settle by the W&B in force."""
+        return self.outlets.settling.message(dispatch)
+
+    def runs(self, repository: str, event: str, since: datetime) -> Iterable[Run]:
+        """Look up runs by the GitHub in force."""
+        runs = None if self._destination is not None else self.outlets.runs
+        if runs is None:
+            raise RunsUnreadableError(f"the runs of {repository} cannot be read: {NOBODY}")
+        return runs.runs(repository, event, since)
+
+
+def _check_somebody(config: Config) -> None:
+    """Raise SettingsError where something goes to GitHub and nobody is named there."""
+    to_github = any(
+        isinstance(route.action, (RepositoryDispatch, WorkflowDispatch)) for route in config.routes
+    )
+    if config.github.credentials is None and to_github:
+        raise SettingsError(["GITHUB_TOKEN: was not read; want settings that dispatch, or dispatch=False"])
+
+
+def _start_all(
+    ledger: Ledger, working: Working, now: Callable[[], datetime], threads: int, parts: ExitStack
+) -> Dispatcher:
+    """Start what sends, follows and forgets; the first to be started is the last to be stopped."""
+    _start_forgetting(ledger, working.config, now, parts)
+    dispatcher = Dispatcher(ledger, working, settle=working.settle, now=now, threads=threads)
+    parts.callback(_drain, dispatcher)
+    dispatcher.start()
+    tracker = Tracker(ledger, working, now=now, wake=dispatcher.wake)
+    parts.callback(tracker.stop, LAST_LOOK)
+    tracker.start()
+    return dispatcher
+
+
+def _start_forgetting(ledger: Ledger, config: Config, now: Callable[[], datetime], parts: ExitStack) -> None:
+    if config.ledger.retention is not None:
+        retention = Retention(ledger, config.ledger.retention, now=now)
         parts.callback(retention.stop, LAST_BATCH)
         retention.start()
 
@@ -123,13 +221,3 @@ def _start_forgetting(
 def _drain(dispatcher: Dispatcher) -> None:
     if not dispatcher.stop(DRAIN):
         _log.warning("a dispatch was still being sent; the next start goes on with it")
-
-
-def _github(settings: Settings, now: Callable[[], datetime]) -> Destination:
-    url, credentials = settings.github_api_url, settings.github
-    if credentials is None:
-        raise SettingsError(["GITHUB_TOKEN: was not read; want settings that dispatch, or dispatch=False"])
-    if isinstance(credentials, GitHubApp):
-        key = credentials.private_key.value
-        return GitHub(url, AppCredentials(credentials.client_id, key, url, now=now), now=now)
-    return GitHub(url, TokenCredentials(credentials.value), now=now)

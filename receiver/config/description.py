@@ -20,7 +20,8 @@ from receiver.config.wrong import (
     wrong_with_token,
 )
 from receiver.durations import shortly
-from receiver.plan import MOST_PROPERTIES, OWN_FIELD
+from receiver.routing.planned import MOST_PROPERTIES
+from receiver.routing.question import OWN_FIELD
 from receiver.settings import (
     DEFAULT_DUPLICATE_WINDOW,
     DEFAULT_MAX_BODY,

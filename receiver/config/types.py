@@ -107,6 +107,8 @@ class Config:
         resolved: Where each secret came from; the way to it may be shown, never what it is.
         warnings: What works, but should not stay so; a line each, without a secret.
         all_secrets: Every secret value, to be kept out of whatever leaves.
+        forward_fields: Without a file: undocumented fields that go on to GitHub.
+        from_file: Whether there is a file.
     """
 
     sources: Mapping[str, Source] = field(default_factory=dict)
@@ -120,3 +122,5 @@ class Config:
     resolved: tuple[Resolved, ...] = ()
     warnings: tuple[str, ...] = ()
     all_secrets: tuple[Secret, ...] = ()
+    forward_fields: tuple[str, ...] = ()
+    from_file: bool = True

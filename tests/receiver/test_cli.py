@@ -22,6 +22,7 @@ from receiver.delivery import AttemptRecord, DeliveryRecord, DispatchRecord, Dis
 from receiver.dispatch import Pause
 from receiver.intake import Accepted, Intake, Webhook, new_id
 from receiver.ledger import Ledger
+from receiver.plan import Rules
 from receiver.secret import Secret
 from receiver.settings import NAMES
 from receiver.signature import Encoding, sign
@@ -173,11 +174,11 @@ def delivery(environ: pytest.MonkeyPatch, tmp_path: Path) -> str:
     environ.setenv("HANDOFF_DATABASE_URL", url)
     with Ledger.open(url) as ledger:
         intake = Intake(
+            source="wandb",
             secrets=(Secret(SECRET),),
             tokens=(),
             hidden=(),
-            repository="acme/serving",
-            forward=(),
+            rules=Rules.of_one_repository("acme/serving", forward=()),
             store=ledger,
             now=FakeClock(),
             new_id=new_id,

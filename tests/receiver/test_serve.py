@@ -21,18 +21,18 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from receiver import Settings, close_app, create_app, serve
+from receiver.config.from_settings import config_of
 from receiver.delivery import Delivery
 from receiver.dispatch import Dispatch, Outcome, OutcomeKind, RunSearch
 from receiver.errors import ReceiverError, SettingsError
 from receiver.event import RegistryEvent, read_event
 from receiver.ledger import Ledger
-from receiver.plan import plan
 from receiver.process_lock import ProcessLock
 from receiver.secret import Secret
 from receiver.settings import GitHubApp
 from receiver.signature import sign
 from tests.receiver.served import Served, clean_environ, serving
-from tests.receiver.web_fakes import SECRET, TOKEN, body, flat, rendered_template
+from tests.receiver.web_fakes import SECRET, TOKEN, body, flat, planned, rendered_template
 from tests.receiver.world import GITHUB_TOKEN, REPOSITORY, SENDER, post, wait_until
 from tests.stand_ins.github import GitHubStandIn, Workflow
 
@@ -289,7 +289,7 @@ def test_what_a_dead_process_held_goes_on_at_once(tmp_path: Path) -> None:
         assert isinstance(event, RegistryEvent)
         now = datetime.now(timezone.utc)
         delivery = Delivery("1", "wandb", now, None, "hex", "00", event, "slot", "fingerprint")
-        ledger.accept(delivery, plan(event, "1", now, repository=REPOSITORY))
+        ledger.accept(delivery, planned(event, "1", now, repository=REPOSITORY))
         assert ledger.claim(now, timedelta(hours=1))
     sink = Sink()
     app = create_app(settings, destination=sink)
@@ -342,7 +342,7 @@ def test_a_worker_that_cannot_start_ends_the_master(
 
     monkeypatch.setattr(serve, "create_app", refuse)
     with pytest.raises(SystemExit) as caught:
-        serve._Gunicorn(settings_for(tmp_path), {"workers": 1}).load()
+        serve._Gunicorn(config_of(settings_for(tmp_path)), {"workers": 1}).load()
     assert caught.value.code == 3
     assert "another process holds it" in caplog.text
     assert "Traceback" not in caplog.text

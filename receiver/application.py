@@ -1,0 +1,127 @@
+"""Where the parts meet: the pages, the doors behind them, and the service that they hand over to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from flask import Flask
+
+from receiver.config.types import Config, Source
+from receiver.dispatcher import Destination
+from receiver.doors import Doors, GitHubDoor
+from receiver.errors import SettingsError
+from receiver.intake import Intake, new_id
+from receiver.ledger import Ledger
+from receiver.plan import Rules
+from receiver.service import Service
+from receiver.settings import Settings
+from receiver.views import web_app
+
+_log = logging.getLogger(__name__)
+
+
+class Application:
+    """The pages of one process with all that works behind them."""
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        now: Callable[[], datetime],
+        dispatch: bool,
+        reread: Callable[[], Config] | None,
+    ) -> None:
+        self._service = service
+        self._now = now
+        self._reread = reread
+        self._doors = self._opened(service.config)
+        checks = {"settings": _sound, "ledger": service.ledger.check_writable}
+        if dispatch:
+            checks["dispatcher"] = service.check_dispatcher
+        self.app: Flask = web_app(lambda: self._doors, checks, max_body=service.config.server.max_body)
+        self.app.extensions["handoff"] = self
+        self.app.before_request(service.check_process)
+
+    @classmethod
+    def start(
+        cls,
+        config: Config | Settings,
+        destination: Destination | None,
+        *,
+        now: Callable[[], datetime],
+        dispatch: bool,
+        reread: Callable[[], Config] | None = None,
+    ) -> Application:
+        """Start the service, and open the doors; see ``create_app``."""
+        service = Service.start(config, destination, now=now, dispatch=dispatch)
+        return cls(service, now=now, dispatch=dispatch, reread=reread)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, open."""
+        return self._service.ledger
+
+    def reload(self) -> bool:
+        """Read the configuration anew, whole; a bad one changes nothing and is False."""
+        if self._reread is None:
+            _log.warning("there is no file to read anew: the environment is read at the start alone")
+            return False
+        try:
+            config = self._reread()
+            self._service.take(config)
+        except SettingsError as error:
+            for problem in error.problems:
+                _log.error("%s", problem)
+            _log.error(
+                "the configuration stays as it was: the new one has %d problem(s)", len(error.problems)
+            )
+            return False
+        self._doors = self._opened(config)
+        for warning in config.warnings:
+            _log.warning("%s", warning)
+        _log.info("the configuration was read anew: %d route(s)", len(config.routes))
+        return True
+
+    def close(self) -> None:
+        """Finish what is being sent, then let go of everything; a second time does nothing."""
+        self._service.close()
+
+    def _opened(self, config: Config) -> Doors:
+        rules = rules_of(config)
+        intakes = {name: self._intake(source, config, rules) for name, source in config.sources.items()}
+        secrets = config.github.webhook_secrets
+        github = None
+        if secrets:
+            github = GitHubDoor(secrets, self._service.ledger, self._now, self._service.wake)
+        return Doors(intakes, github)
+
+    def _intake(self, source: Source, config: Config, rules: Rules) -> Intake:
+        return Intake(
+            source=source.name,
+            secrets=source.secrets,
+            tokens=source.tokens,
+            hidden=config.all_secrets,
+            rules=rules,
+            store=self._service.ledger,
+            now=self._now,
+            new_id=new_id,
+            entities=source.entities,
+            window=config.ledger.duplicate_window,
+        )
+
+
+def rules_of(config: Config) -> Rules:
+    """What the configuration says of planning."""
+    return Rules(
+        routes=config.routes,
+        verify=config.wandb.verify == "required",
+        channels={name: channel.on for name, channel in config.channels.items()},
+        forward=config.forward_fields,
+        strict=not config.from_file,
+    )
+
+
+def _sound() -> None:
+    """A configuration is sound once it is built."""
