@@ -15,6 +15,7 @@ from registry_client.connections import Connections
 from registry_client.errors import FetchError
 from registry_client.graphql import GraphQL, UnknownFieldError
 from registry_client.manifest import LARGEST_BODY, Manifest, ManifestEntry
+from registry_client.mark_api import MarkApi
 from registry_client.record import ArtifactRecord, Membership, Organization, Surroundings, by_aliases
 from registry_client.reference import ArtifactId, CollectionPath
 from registry_client.version import ArtifactVersion
@@ -33,6 +34,9 @@ class WandbApi:
         environ: Names proxies, and certificates to trust; by default this process's own.
         sleep: Waits between tries.
         read_timeout: Seconds without a byte after which a connection counts as dead.
+
+    Attributes:
+        marks: What can be changed there.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class WandbApi:
         )
         self._wire = Wire(base_url, credential, connections)
         self._graphql = GraphQL(self._wire, credential, sleep)
+        self.marks = MarkApi(self._graphql)
 
     def __enter__(self) -> WandbApi:  # noqa: PYI034 - typing.Self is newer than our oldest Python
         return self

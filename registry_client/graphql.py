@@ -84,7 +84,8 @@ class GraphQL:
         data = (answer or {}).get("data")
         if status == _OK and not messages and isinstance(data, dict):
             return data
-        raise self._refusal(status, messages, wanted, body if answer is None else None)
+        does = "change" if queries.changes(document) else "read"
+        raise self._refusal(status, messages, wanted, body if answer is None else None, does=does)
 
     def _post(self, question: Mapping[str, Any]) -> tuple[int, bytes]:
         status, body = patiently(lambda: self._wire.ask("/graphql", question), sleep=self._sleep)
@@ -93,7 +94,13 @@ class GraphQL:
         return status, body
 
     def _refusal(
-        self, status: int, messages: list[str], variables: Mapping[str, Any], not_json: bytes | None
+        self,
+        status: int,
+        messages: list[str],
+        variables: Mapping[str, Any],
+        not_json: bytes | None,
+        *,
+        does: str,
     ) -> RegistryError:
         host, said = self._wire.host, "; ".join(messages)[:300]
         whose = "anybody without a key" if self._credential is None else str(self._credential)
@@ -101,7 +108,7 @@ class GraphQL:
             return AccessDeniedError(self._wrong_key())
         if status == _FORBIDDEN or _any_of(_DENIED, said):
             what = f"entity {variables['entity']!r}" if "entity" in variables else "this"
-            return AccessDeniedError(f"{host} does not let {whose} read {what}: {said or _status(status)}")
+            return AccessDeniedError(f"{host} does not let {whose} {does} {what}: {said or _status(status)}")
         if _any_of(_NOT_FOUND, said):
             return ArtifactNotFoundError(f"{host}: {said}")
         if not_json is not None:

@@ -239,6 +239,49 @@ query OlderFileUrl($id: ID!, $names: [String!]!) {
     + _URLS
 )
 
+READ_ONLY = """
+query ReadOnly($entity: String!, $project: String!) {
+  project(name: $project, entityName: $entity) { readOnly }
+}
+"""
+
+ROLES = """
+query Roles($entity: String!, $project: String!) {
+  viewer { username teams { edges { node { name } } } }
+  project(name: $project, entityName: $entity) {
+    members { username role { name } }
+    teamMembers { # newer
+      team { name }
+      role { name }
+    }
+  }
+}
+"""
+
+ADD_ALIASES = """
+mutation AddAliases($input: AddAliasesInput!) {
+  addAliases(input: $input) { success }
+}
+"""
+
+DELETE_ALIASES = """
+mutation DeleteAliases($input: DeleteAliasesInput!) {
+  deleteAliases(input: $input) { success }
+}
+"""
+
+LINK_ARTIFACT = """
+mutation LinkArtifact($input: LinkArtifactInput!) {
+  linkArtifact(input: $input) { versionIndex }
+}
+"""
+
+UPDATE_ARTIFACT = """
+mutation UpdateArtifact($input: UpdateArtifactInput!) {
+  updateArtifact(input: $input) { artifact { id } }
+}
+"""
+
 ALL = (
     VERSION_BY_NAME,
     VERSION_BY_NAME_OLDER,
@@ -255,7 +298,18 @@ ALL = (
     FILE_URLS_OLDER,
     FILE_URL,
     FILE_URL_OLDER,
+    READ_ONLY,
+    ROLES,
+    ADD_ALIASES,
+    DELETE_ALIASES,
+    LINK_ARTIFACT,
+    UPDATE_ARTIFACT,
 )
+
+
+def changes(document: str) -> bool:
+    """Whether the document changes what W&B has."""
+    return document.lstrip().startswith("mutation ")
 
 
 def newer_fields(document: str) -> frozenset[str]:
