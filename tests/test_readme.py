@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from pathlib import Path
@@ -14,11 +15,17 @@ import registry_client
 from receiver.event import read_event
 from receiver.settings import NAMES
 from registry_client import errors
+from registry_client.cli import add_commands
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("receiver/**/*.py")))
+LINKS = [
+    (page, link)
+    for page in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/client.md")
+    for link in re.findall(r"\]\((?!https?://)([^)]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+]
 # Bases that are never raised as they are.
 ABSTRACT = {"receiver-error", "registry-error", "rejected", "unauthorized", "bad-payload"}
 
@@ -130,18 +137,30 @@ def test_each_reason_of_the_receiver_is_explained() -> None:
     assert not {reason for reason in told - {"github-4xx"} if f'"{reason}"' not in SOURCES and "-" in reason}
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!https?://)([^)]+)\)", README))))
-def test_links_lead_somewhere(link: str) -> None:
+def test_each_option_of_the_client_is_described() -> None:
     """
-    Every link inside the repository has its file, every link inside the page its heading.
+    docs/client.md's commands have every option of the client's, and none that is gone.
+    """
+    subparsers = argparse.ArgumentParser().add_subparsers()
+    add_commands(subparsers)
+    helps = "".join(parser.format_help() for parser in subparsers.choices.values())
+    commands = (ROOT / "docs" / "client.md").read_text(encoding="utf-8").split("\n## ")[1]
+
+    assert set(re.findall(r"--[a-z-]+", commands)) == set(re.findall(r"--[a-z-]+", helps)) - {"--help"}
+
+
+@pytest.mark.parametrize(("page", "link"), LINKS)
+def test_links_lead_somewhere(page: str, link: str) -> None:
+    """
+    Every link inside the repository has its file, and every link to a heading that heading.
     """
     path, _, anchor = link.partition("#")
-    headings = {
-        re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
-        for title in re.findall(r"^#+ (.+)$", README, re.MULTILINE)
-    }
+    target = (ROOT / page).parent / path if path else ROOT / page
+    titles = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE) if anchor else []
+    headings = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
-    assert (ROOT / path).exists() if path else anchor in headings
+    assert target.exists()
+    assert not anchor or anchor in headings
 
 
 def test_one_version_everywhere() -> None:
