@@ -41,7 +41,7 @@ TYPES: Mapping[str, tuple[str, Any]] = {
 # What numpy makes of JSON, and may become that kind without loss that nobody asked for.
 ACCEPTED = {"b": "b", "u": "iu", "i": "iu", "f": "iuf", "O": "U"}
 _log = logging.getLogger("uvicorn.error")
-onnxruntime.disable_telemetry_events()
+onnxruntime.disable_telemetry_events()  # ORT_DISABLE_TELEMETRY says so earlier, in the image.
 
 
 class BadQuestionError(Exception):
@@ -80,7 +80,8 @@ class Model:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._session = onnxruntime.InferenceSession(str(path), providers=onnxruntime.get_available_providers())
+            here = onnxruntime.get_available_providers()
+            self._session = onnxruntime.InferenceSession(str(path), providers=here)
         except Exception as error:
             raise BadModelError(f"{path.name} cannot be loaded: {error}") from error
         self.inputs = {each.name: each for each in self._session.get_inputs()}
@@ -234,6 +235,7 @@ class Limited:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count while the question arrives."""
         seen = 0
 
         async def counted() -> Message:

@@ -13,7 +13,7 @@ import torch
 from ts.torch_handler.base_handler import BaseHandler
 
 
-class TensorHandler(BaseHandler):
+class TensorHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no types.
     """Rows of numbers, as one batch."""
 
     def preprocess(self, data: Sequence[dict[str, Any]]) -> Any:

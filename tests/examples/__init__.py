@@ -1,0 +1,1 @@
+"""The examples, as people copy them."""
