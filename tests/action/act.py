@@ -47,7 +47,8 @@ class ActRun:
 class Act:
     """Runs workflows in a repository of their own, with local folders in the place of other repositories."""
 
-    def __init__(self, folder: Path, repositories: Mapping[str, Path]) -> None:
+    def __init__(self, folder: Path, repositories: Mapping[str, Path], patience: float = 120) -> None:
+        self._patience = patience
         self.repository = folder / "repository"
         self.recorded = folder / "recorded"
         self._home = folder / "home"
@@ -93,7 +94,7 @@ class Act:
             capture_output=True,
             encoding="utf-8",
             check=False,
-            timeout=120,
+            timeout=self._patience,
         )
         entries = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         return ActRun(done.returncode, [*entries, {"msg": done.stderr}])

@@ -1,0 +1,1 @@
+"""From the event to a running model, with a real runner, engine, registry and web server."""

@@ -1,0 +1,186 @@
+"""Everything at once: W&B, receiver, GitHub, runner, registry, engine, and nginx before the model."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from demo.stage import REPOSITORY, Receiver, github_with_app, receiver_at_work, webhook_of
+from tests.action import act
+from tests.action.act import Act
+from tests.e2e.bases import ROOT, Base
+from tests.e2e.ci import Ci
+from tests.e2e.engine import Engine, engine
+from tests.e2e.front import front, program
+from tests.e2e.images import builder
+from tests.e2e.registry import registry
+from tests.e2e.stand_in_actions import repositories
+from tests.stand_ins.github import GitHubStandIn
+from tests.stand_ins.wandb import Membership, WandbStandIn
+
+SOURCE = "acme/training/flowers"
+COLLECTION = "acme-org/wandb-registry-model/flowers"
+REPORT_SECRET = "report-" + "s" * 40
+_PROGRAMS = ("dockerd", "docker", "buildah", "docker-registry", "mmdebstrap", "ip", "curl", "pgrep")
+
+
+def why_not() -> str | None:
+    """Why none of this can be done here; None where it can."""
+    missing = [name for name in _PROGRAMS if shutil.which(name) is None]
+    if missing:
+        return (
+            f"{', '.join(missing)} of Debian's packages are not here: .ci/install-e2e installs them, as root"
+        )
+    if act.PROGRAM is None:
+        return act.WHY_NOT
+    if program() is None:
+        return "nginx is not here: .ci/install-nginx unpacks it"
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
+        return "an engine cannot start here: mounts are not allowed (not root?)"
+    return None
+
+
+@dataclass(frozen=True)
+class Example:
+    """What is served and how it is asked.
+
+    Attributes:
+        workflow: Its text, as it stands in the repository that deploys.
+        files: The repository's other files, by path.
+        ask: The path that predictions are asked at.
+    """
+
+    workflow: str
+    files: Mapping[str, Path]
+    bases: Sequence[Base]
+    ask: str
+    question: Any
+
+
+@dataclass(frozen=True)
+class World:
+    """All that is up."""
+
+    folder: Path
+    wandb: WandbStandIn
+    github: GitHubStandIn
+    receiver: Receiver
+    ci: Ci
+    engine: Engine
+    registry: str
+    url: str
+
+    def log_and_link(self, files: Mapping[str, bytes]) -> Membership:
+        """Log the next version of the model, and link it to the registry."""
+        return self.wandb.link(self.wandb.log_artifact(SOURCE, files, type="model"), COLLECTION)
+
+    def promote(self, version: Membership) -> float:
+        """Give it the alias, which is what starts everything; returns when, by ``time.time``."""
+        began = time.time()
+        self.wandb.add_alias(COLLECTION, version, "production")
+        return began
+
+
+@contextlib.contextmanager
+def world(example: Example) -> Iterator[World]:
+    """Have all of it, and none of it at the end: no process, no container, no mount."""
+    with contextlib.ExitStack() as stack:
+        # Directly below, for the path of a socket is short.
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hoff-", dir="/tmp")))
+        images = stack.enter_context(builder(_in(folder, "images"), example.bases))
+        docker = stack.enter_context(engine(_in(folder, "engine")))
+        pushed_to = stack.enter_context(registry(_in(folder, "registry")))
+        url = stack.enter_context(front(_in(folder, "front")))
+        wandb = stack.enter_context(WandbStandIn())
+        wandb.add_organization("Acme Inc", entity="acme-org", teams=("acme",))
+        github, key = stack.enter_context(github_with_app())
+        receiver = stack.enter_context(receiver_at_work(folder, github.url, key))
+        _automate(wandb, receiver)
+        environ = {
+            **docker.environ,
+            "E2E_BUILDAH": shlex.join(images.words),
+            "E2E_BASES": json.dumps({base.stands_for: f"localhost/{base.name}" for base in example.bases}),
+            "WANDB_BASE_URL": wandb.url,
+            "REGISTRY": pushed_to,
+            "FRONT": str(folder / "front"),
+            "ROLLOUT": str(Path(__file__).with_name("rollout")),
+            "QUESTION": str(_question(folder, example)),
+            "ASK": example.ask,
+            "RECEIVER": receiver.url,
+        }
+        runner = Act(
+            folder / "act",
+            repositories(example.workflow, folder / "actions", _handoff(folder / "handoff")),
+            patience=400,
+        )
+        for path, source in example.files.items():
+            _copy(source, runner.repository / path)
+        given = {
+            "WANDB_API_KEY": wandb.api_key,
+            "GITHUB_TOKEN": "ghs_none",
+            "HANDOFF_REPORT_SECRET": REPORT_SECRET,
+        }
+        ci = stack.enter_context(Ci(github, runner, example.workflow, given, environ).watching())
+        yield World(folder, wandb, github, receiver, ci, docker, pushed_to, url)
+
+
+def _in(folder: Path, name: str) -> Path:
+    (folder / name).mkdir()
+    return folder / name
+
+
+def _question(folder: Path, example: Example) -> Path:
+    file = folder / "question.json"
+    file.write_text(json.dumps(example.question), encoding="utf-8")
+    return file
+
+
+def _copy(source: Path, into: Path) -> None:
+    into.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, into, dirs_exist_ok=True)
+    else:
+        shutil.copy(source, into)
+
+
+def _automate(wandb: WandbStandIn, receiver: Receiver) -> None:
+    """One automation for what is to be deployed, and one for the mark that says that it was."""
+    payload = json.loads(
+        (ROOT / "examples" / "torchserve-kubernetes" / "payload.json").read_text(encoding="utf-8")
+    )
+    for alias in ("production", "deployed"):
+        wandb.add_automation(
+            f"Deploy {alias}",
+            collection=COLLECTION,
+            event="ADD_ARTIFACT_ALIAS",
+            alias_regex=f"^{alias}$",
+            webhook=webhook_of(receiver),
+            payload=payload,
+        )
+
+
+def _handoff(folder: Path) -> Path:
+    """What GitHub would fetch for our actions, packaged from the sources as they are now."""
+    spec = importlib.util.spec_from_file_location("build_pyz", ROOT / "packaging" / "build_pyz.py")
+    assert spec is not None
+    assert spec.loader is not None
+    packaging = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(packaging)
+    packaging.build(folder / "dist" / "registry_client.pyz", packaging.download_wheels(ROOT / "build"))
+    for name in ("action.yml", "report"):
+        if (ROOT / name).exists():
+            _copy(ROOT / name, folder / name)
+    return folder
+
+
+__all__ = ["COLLECTION", "REPORT_SECRET", "REPOSITORY", "SOURCE", "Example", "World", "why_not", "world"]
