@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from receiver.dispatch import Dispatch
+from receiver.dispatch import Dispatch, DispatchKind
 from receiver.event import RegistryEvent
 
 
@@ -77,6 +77,14 @@ class DispatchState(Enum):
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """What carried the alias when a route was last compared with W&B, and when that was."""
+
+    artifact_id: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Redelivery:
     """What becomes of one dispatch that a person wants sent anew.
 
@@ -112,6 +120,9 @@ class DispatchRecord:
         attempts_used: Tries that count; a wait that a rate limit asked for does not.
         possibly_duplicated: An earlier try got no answer and no run of it was found; it was sent again.
         redeliveries: How often a person had it sent anew.
+        about: Of a notice, the id of the dispatch that it tells of.
+        run_status: Of the run that it started: GitHub's, or ``not-seen``; None where none is known.
+        report: What the job that it started told in the end.
     """
 
     id: str
@@ -128,6 +139,14 @@ class DispatchRecord:
     run_url: str | None
     attempts: Sequence[AttemptRecord]
     redeliveries: int = 0
+    kind: DispatchKind = DispatchKind.REPOSITORY_DISPATCH
+    route: str | None = None
+    about: str | None = None
+    sent_at: datetime | None = None
+    run_id: int | None = None
+    run_status: str | None = None
+    run_conclusion: str | None = None
+    report: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +154,10 @@ class DeliveryRecord:
     """One delivery with all that came of it, as the ledger has it.
 
     Attributes:
+        dispatches: All that was sent for it, the notices about others among them.
         repeats: How often the same was told again, and changed nothing.
+        reconciled: No webhook told it: it was found by comparing with W&B.
+        unrouted: No route wanted it: it is kept, and nothing is sent.
     """
 
     id: str
@@ -149,3 +171,5 @@ class DeliveryRecord:
     dispatches: Sequence[DispatchRecord]
     repeats: int = 0
     last_repeat_at: datetime | None = None
+    reconciled: bool = False
+    unrouted: bool = False

@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -19,10 +19,22 @@ from sqlalchemy import Connection, Engine, update
 from sqlalchemy.exc import IntegrityError
 
 from receiver.budget import Budget
-from receiver.delivery import Delivery, DeliveryRecord, Receipt, Redelivery, Rejection
+from receiver.delivery import Baseline, Delivery, DeliveryRecord, Receipt, Redelivery, Rejection
 from receiver.dispatch import Claim, Dispatch, Outcome, Pause
 from receiver.errors import LedgerError, ReceiverError
-from receiver.ledger import accepts, claims, notices, pauses, records, redeliveries, retention, schema, turns
+from receiver.ledger import (
+    accepts,
+    claims,
+    memory,
+    notices,
+    pauses,
+    records,
+    redeliveries,
+    retention,
+    runs,
+    schema,
+    turns,
+)
 from receiver.ledger.accepts import DUPLICATE_WINDOW
 from receiver.ledger.retention import Rest, no_rest
 from receiver.ledger.schema import meta
@@ -40,6 +52,7 @@ from receiver.ledger.writes import (
     sqlite_engine,
 )
 from receiver.retry import Decision
+from receiver.run import Look, Run, Watch
 
 FAILURE_COUNTS = 30.0  # Seconds; whoever was told 503 is back by then.
 
@@ -210,9 +223,9 @@ class Ledger:
     def claim(self, now: datetime, lease: timedelta) -> Claim | None:
         """Take what is due first and may go now, with its next attempt written down as begun; or None.
 
-        In a lane the earliest open dispatch goes first; a repository gets one at a time, and none while it
-        is paused; what another holds is theirs until its lease ends.  Nothing goes while the budget is
-        spent or GitHub asked us to wait.
+        In a lane the earliest open dispatch goes first; a destination gets one at a time, and none while it
+        is paused; what another holds is theirs until its lease ends.  Nothing goes to GitHub while the
+        budget is spent or GitHub asked us to wait; the others go on.
         """
         with self._claiming:  # Among ourselves one after another: nobody looks at what a neighbour takes.
             for _ in range(3):  # Other processes look too: who comes second looks again.
@@ -231,13 +244,26 @@ class Ledger:
         """Write down, before it is sent again, that it may arrive twice; or raise LostLeaseError."""
         self._update_held(claim, {"possibly_duplicated": True})
 
-    def record(self, claim: Claim, decision: Decision, outcome: Outcome, now: datetime) -> None:
-        """End the attempt, and the dispatch unless it waits for another.
+    def keep_message(self, claim: Claim, message: Mapping[str, Any]) -> None:
+        """Write down, before it is sent, what W&B made of the message; or raise LostLeaseError."""
+        self._update_held(claim, {"client_payload": dict(message)})
+
+    def record(
+        self,
+        claim: Claim,
+        decision: Decision,
+        outcome: Outcome,
+        now: datetime,
+        also: Sequence[Dispatch] = (),
+    ) -> None:
+        """End the attempt, and the dispatch unless it waits for another; have the notices ``also`` sent.
 
         Raises:
             LostLeaseError: The claim was taken over; what happened since stays as it is.
         """
-        self._writes.run(partial(claims.record, claim, decision, outcome, now))
+        self._writes.run(partial(claims.record, claim, decision, outcome, now, also=also))
+        if also:
+            self._tell()
 
     def release_leases(self) -> int:
         """End every lease, and tell how many there were.
@@ -257,13 +283,22 @@ class Ledger:
         with self._reading() as connection:
             due = turns.look_again_at(connection, now)
             opens = self._gate.opens_at(connection, now)
-        return due if due is None or opens is None else max(due, opens)
+            if due is None or opens is None or opens <= due:
+                return due
+            elsewhere = turns.next_due(connection, now, opens, elsewhere=True)
+        return opens if elsewhere is None else elsewhere.due_at
 
     def closed_until(self, now: datetime) -> datetime | None:
-        """Tell until when nothing at all may be claimed: the budget is spent, or GitHub asked us to wait."""
+        """Tell until when nothing of what is there may be claimed; None when something may.
+
+        The budget is spent, or GitHub asked us to wait, and nothing goes elsewhere before that is over.
+        """
         with self._reading() as connection:
             opens = self._gate.opens_at(connection, now)
-        return None if opens is None or opens <= now else opens
+            if opens is None or opens <= now:
+                return None
+            elsewhere = turns.next_due(connection, now, opens, elsewhere=True)
+        return opens if elsewhere is None else None
 
     def open_count(self) -> int:
         """Tell how many dispatches have not ended."""
@@ -281,7 +316,7 @@ class Ledger:
         Args:
             id_prefix: How the id begins.
             now: The time.
-            force: Also what was sent or superseded, which starts another build; and without a look.
+            force: Also what was sent, superseded, outdated or unwanted; and without a look.
             only_tell: Change nothing.
 
         Raises:
@@ -296,8 +331,83 @@ class Ledger:
         self._tell()
         return told
 
+    # --- the runs that were started, and what their jobs told
+
+    def watches(self, now: datetime, limit: int) -> list[Watch]:
+        """Return the dispatches whose run is to be looked for now, the longest due first."""
+        with self._reading() as connection:
+            return runs.watches(connection, now, limit)
+
+    def record_look(self, watch: Watch, look: Look, notices: Sequence[Dispatch]) -> bool:
+        """Write down what a look came to, and have the notices sent; False where others did meanwhile."""
+        written = self._writes.run(partial(runs.record_look, watch, look, notices))
+        if written and notices:
+            self._tell()
+        return written
+
+    def postpone_look(self, watch: Watch, until: datetime | None) -> None:
+        """Look again then, or never."""
+        self._writes.run(partial(runs.postpone_look, watch, until))
+
+    def next_look(self) -> datetime | None:
+        """Tell when the next look is due; None when none is."""
+        with self._reading() as connection:
+            return runs.next_look(connection)
+
+    def record_run(self, repository: str, run: Run, now: datetime) -> list[tuple[Watch, Look]]:
+        """Write down what GitHub tells of a run, for each dispatch whose key it shows; have notices sent.
+
+        Returns:
+            What was known before and is now, of each for which that is news; nothing when told again.
+        """
+        told = self._writes.run(partial(runs.record_run, repository, run, now))
+        if told:
+            self._tell()
+        return told
+
+    def record_report(self, name: str, report: Mapping[str, Any]) -> list[str]:
+        """Keep what a job told in the end with the dispatches of that key, or else of that delivery.
+
+        Returns:
+            The ids of these dispatches; none where nobody has that key or id.
+        """
+        return self._writes.run(partial(memory.record_report, name, report))
+
+    def mark(self, artifact_id: str, collection: str, name: str, at: datetime) -> None:
+        """Remember that a job of ours announced to give the version this alias or tag."""
+        self._writes.run(partial(memory.mark, artifact_id, collection, name, at))
+
+    def unmark(self, artifact_id: str, collection: str, name: str) -> bool:
+        """Forget that; tell whether it was announced."""
+        return self._writes.run(partial(memory.unmark, artifact_id, collection, name))
+
+    def marked_at(self, artifact_id: str, collection: str, name: str) -> datetime | None:
+        """Tell when a job of ours announced that last; None where none did."""
+        with self._reading() as connection:
+            return memory.marked_at(connection, artifact_id, collection, name)
+
+    # --- what was compared with W&B
+
+    def last_promoted(self, slots: Collection[str], /) -> tuple[str | None, str] | None:
+        """Of the latest delivery in any of the slots: the artifact id, where it named one, and its own id."""
+        with self._reading() as connection:
+            return memory.last_promoted(connection, slots)
+
+    def baseline(self, route: str, collection: str, alias: str, /) -> Baseline | None:
+        """Return what carried the alias when the route was last compared; None where it never was."""
+        with self._reading() as connection:
+            return memory.baseline(connection, route, collection, alias)
+
+    def set_baseline(self, route: str, collection: str, alias: str, baseline: Baseline, /) -> None:
+        """Remember it in the place of what was there."""
+        self._writes.run(partial(memory.set_baseline, route, collection, alias, baseline))
+
     def prune(self, ended_before: datetime, *, rest: Rest = no_rest) -> int:
-        """Forget the deliveries that ended with all their dispatches before then; tell how many."""
+        """Forget the deliveries that ended with all their dispatches before then; tell how many.
+
+        Marks that were announced before then go with them.
+        """
+        self._writes.run(partial(memory.forget_marks, ended_before))
         return retention.prune(self._writes, ended_before, rest=rest)
 
     # --- what people look at
@@ -336,7 +446,7 @@ class Ledger:
 
     def _next(self, now: datetime) -> Candidate | None:
         with self._reading() as connection:
-            return turns.next_due(connection, now, now) if self._gate.is_open(connection, now) else None
+            return turns.next_due(connection, now, now, elsewhere=not self._gate.is_open(connection, now))
 
     def _take(self, candidate: Candidate, now: datetime, lease: timedelta) -> Claim | None:
         try:

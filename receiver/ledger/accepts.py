@@ -8,6 +8,9 @@ the window is three deliveries: when A comes again, the latest is B.
 One case cannot be told apart: W&B repeats A late, after B.  On the wire that is the alias gone back to A, so
 it is dispatched.  Of the two mistakes it is the smaller one: a promotion that is swallowed stays unnoticed,
 while a stale one fails its workflow where that says ``expect-alias: event``.
+
+What was found by comparing with W&B is not told anew: a webhook that comes for it later, or a second one who
+compares, repeats it however late that is.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     Dialect,
+    Text,
     bindparam,
     delete,
     func,
@@ -32,15 +36,18 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 from receiver.delivery import Delivery, DispatchState, Receipt, Rejection
-from receiver.dispatch import Dispatch
+from receiver.dispatch import Dispatch, DispatchKind, Outcome, OutcomeKind
 from receiver.ledger.records import dispatch_of
 from receiver.ledger.schema import deliveries, dispatches, rejections
 from receiver.ledger.statements import Prepared, Row
+from receiver.telling import after_attempt
 
 DUPLICATE_WINDOW = timedelta(minutes=10)
 REJECTIONS_KEPT = 1_000
+UNSENDABLE = "unsendable"
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,8 @@ class Arrival:
         cls, delivery: Delivery, planned: Sequence[Dispatch], window: timedelta, dialect: Dialect
     ) -> Arrival:
         """Make the rows, in the thread that brings it: the one that writes has enough to do."""
-        rows = [_INSERT_DISPATCHES.row(dialect, _dispatch_row(dispatch)) for dispatch in planned]
+        notices = [notice for dispatch in planned for notice in _notices(dispatch)]
+        rows = [_INSERT_DISPATCHES.row(dialect, dispatch_row(each)) for each in (*planned, *notices)]
         row = _INSERT_DELIVERIES.row(dialect, _delivery_row(delivery))
         return cls(delivery, planned, window, row, rows)
 
@@ -73,6 +81,7 @@ class _Latest(NamedTuple):
     id: str
     fingerprint: str
     received_at: datetime
+    reconciled: bool
 
 
 def accept(arrivals: Sequence[Arrival], connection: Connection) -> list[Receipt]:
@@ -112,13 +121,15 @@ def _latest_of(slots: Sequence[str], connection: Connection) -> dict[str, _Lates
 
 
 def _as_latest(delivery: Delivery) -> _Latest:
-    return _Latest(delivery.slot, delivery.id, delivery.fingerprint, delivery.received_at)
+    of_it = (delivery.id, delivery.fingerprint, delivery.received_at, delivery.reconciled)
+    return _Latest(delivery.slot, *of_it)
 
 
 def _repeats(arrival: Arrival, latest: _Latest) -> bool:
     delivery = arrival.delivery
     apart = abs(delivery.received_at - latest.received_at)  # Who came first need not have looked first.
-    return bool(arrival.window) and delivery.fingerprint == latest.fingerprint and apart <= arrival.window
+    near = bool(arrival.window) and apart <= arrival.window
+    return delivery.fingerprint == latest.fingerprint and (near or latest.reconciled)
 
 
 def _count_repeat(first: _Latest, delivery: Delivery, connection: Connection) -> Receipt:
@@ -128,11 +139,12 @@ def _count_repeat(first: _Latest, delivery: Delivery, connection: Connection) ->
 
 
 def _supersede(arrival: Arrival, connection: Connection) -> None:
-    """End what it may overtake: of its lane and slot, and waiting for a retry."""
+    """End what it may overtake: of its route, lane and slot, and waiting for a retry."""
     delivery = arrival.delivery
     for dispatch in arrival.planned:
-        if dispatch.overtakes:
-            lane = {"its_repository": dispatch.repository, "its_lane": dispatch.lane}
+        if dispatch.overtakes and dispatch.unsendable is None:
+            lane: dict[str, Any] = {"its_repository": dispatch.repository, "its_lane": dispatch.lane}
+            lane["its_route"] = dispatch.route
             what = {"ended_at": delivery.received_at, "detail": superseded_by(delivery.id)}
             connection.execute(_SUPERSEDE, {**lane, "its_slot": delivery.slot, **what})
 
@@ -153,7 +165,7 @@ def _latest(slots: int) -> Prepared:
         select(func.max(deliveries.c.seq)).where(deliveries.c.slot == bindparam(name)).scalar_subquery()
         for name in names
     ]
-    told = (deliveries.c.slot, deliveries.c.id, deliveries.c.fingerprint, deliveries.c.received_at)
+    told = [deliveries.c[name] for name in _Latest._fields]
     return Prepared(select(*told).where(deliveries.c.seq.in_(newest)), *names)
 
 
@@ -161,7 +173,10 @@ _UPDATE_REPEATS = (
     update(deliveries).where(deliveries.c.id == bindparam("its_id")).values(repeats=deliveries.c.repeats + 1)
 )
 _DISPATCHES_OF = (
-    select(dispatches).where(dispatches.c.delivery_id == bindparam("its_id")).order_by(dispatches.c.seq)
+    select(dispatches)
+    .where(dispatches.c.delivery_id == bindparam("its_id"))
+    .where(dispatches.c.kind != DispatchKind.NOTICE.value)
+    .order_by(dispatches.c.seq)
 )
 _OF_ITS_SLOT = select(deliveries.c.id).where(
     deliveries.c.id == dispatches.c.delivery_id, deliveries.c.slot == bindparam("its_slot")
@@ -171,6 +186,7 @@ _SUPERSEDE = (
     .where(
         dispatches.c.repository == bindparam("its_repository"),
         dispatches.c.lane == bindparam("its_lane"),
+        dispatches.c.route.is_not_distinct_from(bindparam("its_route", type_=Text)),
         dispatches.c.ended_at.is_(None),
         dispatches.c.state == DispatchState.PENDING.value,
         dispatches.c.attempts_begun > 0,
@@ -192,10 +208,21 @@ def _delivery_row(delivery: Delivery) -> dict[str, Any]:
         "fields": dict(delivery.event.fields),
         "slot": delivery.slot,
         "fingerprint": delivery.fingerprint,
+        "reconciled": delivery.reconciled,
     }
 
 
-def _dispatch_row(dispatch: Dispatch) -> dict[str, Any]:
+def _notices(dispatch: Dispatch) -> tuple[Dispatch, ...]:
+    """Who hears that it can never be sent, where that is so."""
+    if dispatch.unsendable is None:
+        return ()
+    refused = Outcome(OutcomeKind.REFUSED, UNSENDABLE, dispatch.unsendable)
+    return after_attempt(dispatch, refused, dead=True, now=dispatch.accepted_at)
+
+
+def dispatch_row(dispatch: Dispatch) -> dict[str, Any]:
+    """The row of a new dispatch; one that can never be sent has ended already."""
+    ended = dispatch.unsendable is not None
     return {
         "id": dispatch.id,
         "delivery_id": dispatch.delivery_id,
@@ -205,28 +232,47 @@ def _dispatch_row(dispatch: Dispatch) -> dict[str, Any]:
         "key": dispatch.key,
         "lane": dispatch.lane,
         "accepted_at": dispatch.accepted_at,
-        "state": DispatchState.PENDING.value,
-        "due_at": dispatch.accepted_at,
+        "state": DispatchState.DEAD.value if ended else DispatchState.PENDING.value,
+        "due_at": None if ended else dispatch.accepted_at,
+        "ended_at": dispatch.accepted_at if ended else None,
+        "reason": UNSENDABLE if ended else None,
+        "detail": dispatch.unsendable,
         "fence": 0,
         "attempts_begun": 0,
         "attempts_used": 0,
         "doubts": 0,
         "possibly_duplicated": False,
         "overtakes": dispatch.overtakes,
+        "kind": dispatch.kind.value,
+        "route": dispatch.route,
+        "holds": dispatch.holds,
+        "question": dispatch.question,
+        "telling": dispatch.telling,
+        "unsendable": dispatch.unsendable,
+        "run_within": dispatch.run_within,
     }
+
+
+def keep_notices(notices: Sequence[Dispatch], connection: Connection) -> None:
+    """Have notices sent too; one that is there already stays as it is."""
+    if notices:
+        of_dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        inserted = of_dialect.insert(dispatches).on_conflict_do_nothing()
+        connection.execute(inserted, [dispatch_row(notice) for notice in notices])
 
 
 # In the order of the table; what is not named has its default.
 _INSERT_DELIVERIES = Prepared(
     insert(deliveries).inline(),
     *("id", "source", "received_at", "address", "encoding", "body_sha256", "event", "fields"),
-    *("slot", "fingerprint"),
+    *("slot", "fingerprint", "reconciled"),
 )
 _INSERT_DISPATCHES = Prepared(
     insert(dispatches).inline(),
     *("id", "delivery_id", "repository", "event_type", "client_payload", "key", "lane", "accepted_at"),
-    *("state", "due_at", "fence", "attempts_begun", "attempts_used", "doubts", "possibly_duplicated"),
-    "overtakes",
+    *("state", "due_at", "ended_at", "fence", "attempts_begun", "attempts_used", "doubts"),
+    *("possibly_duplicated", "reason", "detail", "overtakes", "kind", "route", "holds", "question"),
+    *("telling", "unsendable", "run_within"),
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -19,21 +19,26 @@ from sqlalchemy import (
 )
 
 from receiver.delivery import DispatchState
-from receiver.dispatch import Claim, Outcome, OutcomeKind
+from receiver.dispatch import GITHUB_KINDS, Claim, Dispatch, Outcome, OutcomeKind
 from receiver.errors import LostLeaseError
 from receiver.ledger import pauses
-from receiver.ledger.accepts import superseded_by
+from receiver.ledger.accepts import keep_notices, superseded_by
 from receiver.ledger.records import dispatch_of
 from receiver.ledger.schema import UtcTime, attempts, deliveries, dispatches
 from receiver.ledger.statements import Prepared
 from receiver.ledger.turns import Candidate, Gate, may_go
-from receiver.retry import Decision, Sent, Wait
+from receiver.retry import Decision, Ended, Sent, Wait
+from receiver.telling import after_attempt
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 SKEW = timedelta(seconds=10)  # So far the clocks of receivers may be apart and nobody says so.
+FIRST_LOOK = timedelta(seconds=3)  # GitHub shows a run a moment after it took the dispatch.
 CRASHES = 3  # So many claimants in a row died over it, and it is not claimed again.
+
+# W&B was asked and not GitHub: that costs nothing of GitHub's budget.
+_NOT_TRIED = frozenset({OutcomeKind.POSTPONED, OutcomeKind.OUTDATED, OutcomeKind.UNWANTED})
 
 _OPEN = dispatches.c.ended_at.is_(None)
 # Written out, not bound: only so do both databases see that the index of what is being sent fits.
@@ -51,7 +56,9 @@ _HELD = (dispatches.c.id == bindparam("its_id")) & (dispatches.c.fence == bindpa
 _ITS_ATTEMPT = (attempts.c.dispatch_id == bindparam("its_id")) & (
     attempts.c.number == bindparam("its_number")
 )
-_INSERT_ATTEMPT = Prepared(insert(attempts).inline(), "dispatch_id", "number", "started_at")
+_INSERT_ATTEMPT = Prepared(
+    insert(attempts).inline(), "dispatch_id", "number", "started_at", "counts_for_github"
+)
 _UPDATE_TAKEN = update(dispatches).where(dispatches.c.seq == bindparam("seen_seq"))
 _TAKE = Prepared(
     _UPDATE_TAKEN,
@@ -75,6 +82,7 @@ _OVERTAKER = (
         dispatches.c.lane == bindparam("its_lane"),
         dispatches.c.seq > _THIS.c.seq,
         dispatches.c.overtakes.is_(True),
+        dispatches.c.route.is_not_distinct_from(_THIS.c.route),
         deliveries.c.slot == _ITS_DELIVERY.c.slot,
         _OPEN,
     )
@@ -108,9 +116,10 @@ def begin_attempt(
     candidate: Candidate, gate: Gate, now: datetime, lease: timedelta, connection: Connection
 ) -> Claim | None:
     """Take the candidate if it may still go, and write its attempt down."""
-    gate.lock(connection)
-    if not gate.is_open(connection, now):
-        return None
+    if candidate.for_github:
+        gate.lock(connection)
+        if not gate.is_open(connection, now):
+            return None
     rows = _STILL_DUE.run(connection, {"seen_seq": candidate.seq, "now": now})
     if not rows:
         return None
@@ -125,6 +134,7 @@ def begin_attempt(
         return None
     _TAKE.run(connection, {"seen_seq": row.seq, **taken})
     begun = {"dispatch_id": row.id, "number": taken["attempts_begun"], "started_at": now}
+    begun["counts_for_github"] = candidate.for_github
     _INSERT_ATTEMPT.run(connection, begun)
     return _claim(row, taken, now)
 
@@ -141,6 +151,8 @@ def _give_up(row: Row[Any], taken: Mapping[str, Any], now: datetime, connection:
         "See in their logs why, and whether it ran, then redeliver it",
     }
     connection.execute(_UPDATE_TAKEN, {"seen_seq": row.seq, **taken, **end})
+    crashed = Outcome(OutcomeKind.REFUSED, str(end["reason"]), str(end["detail"]))
+    keep_notices(after_attempt(dispatch_of(row), crashed, dead=True, now=now), connection)
 
 
 def _close_unanswered(row: Row[Any], now: datetime, connection: Connection) -> dict[str, Any]:
@@ -185,8 +197,16 @@ def write_held(claim: Claim, values: Mapping[str, Any], connection: Connection) 
         )
 
 
-def record(claim: Claim, decision: Decision, outcome: Outcome, now: datetime, connection: Connection) -> None:
-    """End the attempt, and the dispatch unless it waits for another, and learn from it."""
+def record(  # noqa: PLR0913 - what happened, whole
+    claim: Claim,
+    decision: Decision,
+    outcome: Outcome,
+    now: datetime,
+    connection: Connection,
+    *,
+    also: Sequence[Dispatch],
+) -> None:
+    """End the attempt, and the dispatch unless it waits for another; learn from it; have ``also`` sent."""
     write_held(claim, _after(claim, decision, outcome, now), connection)
     which = {"its_id": claim.dispatch.id, "its_number": claim.attempt}
     end = {
@@ -196,14 +216,17 @@ def record(claim: Claim, decision: Decision, outcome: Outcome, now: datetime, co
         "detail": outcome.detail,
         "status": outcome.status,
     }
+    if outcome.kind in _NOT_TRIED:
+        end["counts_for_github"] = False
     connection.execute(_UPDATE_ATTEMPT, which | end)
+    keep_notices(also, connection)
     if isinstance(decision, Wait):
         _give_way(claim, now, connection)
-    pauses.learn(claim.dispatch.repository, outcome, now, connection)
+    pauses.learn(claim.dispatch, outcome, now, connection)
 
 
 def _give_way(claim: Claim, now: datetime, connection: Connection) -> None:
-    """Where a later one of the same lane and slot may overtake, it does so now that this one waits."""
+    """Where a later one of the same route, lane and slot may overtake, it does so now that this one waits."""
     lane = {"its_id": claim.dispatch.id, "its_repository": claim.dispatch.repository}
     newer = connection.scalar(_OVERTAKER, lane | {"its_lane": claim.dispatch.lane})
     if newer is not None:
@@ -226,5 +249,19 @@ def _after(claim: Claim, decision: Decision, outcome: Outcome, now: datetime) ->
         return values | {"state": DispatchState.PENDING.value, "due_at": decision.until}
     values |= {"due_at": None, "ended_at": now}
     if isinstance(decision, Sent):
-        return values | {"state": DispatchState.SENT.value, "run_url": outcome.run_url}
+        return values | {"state": DispatchState.SENT.value, **_sent(claim.dispatch, outcome, now)}
+    if isinstance(decision, Ended):
+        values["state"] = decision.state.value
+        return values | {"reason": decision.reason, "detail": decision.detail}
     return values | {"state": DispatchState.DEAD.value, "reason": decision.reason, "detail": decision.detail}
+
+
+def _sent(dispatch: Dispatch, outcome: Outcome, now: datetime) -> dict[str, Any]:
+    """Return what is known of its run, and when to look for it first."""
+    followed = dispatch.kind in GITHUB_KINDS and dispatch.run_within is not None
+    return {
+        "sent_at": now,
+        "run_url": outcome.run_url,
+        "run_id": outcome.facts.get("run_id"),
+        "run_due_at": now + FIRST_LOOK if followed else None,
+    }

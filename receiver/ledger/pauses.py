@@ -1,4 +1,4 @@
-"""What gets nothing for now: a repository that keeps failing, or all, while GitHub asked us to wait."""
+"""What gets nothing for now: who keeps failing or asked us to wait; of GitHub's all, while GitHub did."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from receiver.dispatch import Outcome, OutcomeKind, Pause
+from receiver.dispatch import GITHUB_KINDS, Dispatch, Outcome, OutcomeKind, Pause
 from receiver.ledger.schema import UtcTime, dispatches, pauses
 from receiver.ledger.statements import Prepared
 from receiver.retry import THROTTLE_LONGEST, throttled_for
 
-EVERYTHING = "*"  # The scope of all that our credential reaches; a repository's has a slash.
-FAILURES = 5  # So many in a row, and a repository is paused.
+EVERYTHING = "*"  # The scope of all that our credential for GitHub reaches; a repository's has a slash.
+FAILURES = 5  # So many in a row, and a destination is paused.
 SHORTEST = timedelta(seconds=30)
 LONGEST = timedelta(minutes=10)
 
@@ -28,10 +28,12 @@ def pause_after(failures: int) -> timedelta | None:
     return min(SHORTEST * doubled, LONGEST)
 
 
-def learn(repository: str, outcome: Outcome, now: datetime, connection: Connection) -> None:
-    """Begin, lengthen or end a pause, as the outcome of an attempt there tells."""
+def learn(dispatch: Dispatch, outcome: Outcome, now: datetime, connection: Connection) -> None:
+    """Begin, lengthen or end a pause, as the outcome of an attempt tells."""
+    repository = dispatch.repository
     if outcome.kind is OutcomeKind.THROTTLED:
-        _extend(outcome, now + throttled_for(outcome), connection)
+        scope = EVERYTHING if dispatch.kind in GITHUB_KINDS else repository
+        _extend(scope, outcome, now + throttled_for(outcome), connection)
     elif outcome.kind in {OutcomeKind.RETRY, OutcomeKind.AMBIGUOUS}:
         _count_failure(repository, outcome, now, connection)
     elif outcome.kind is OutcomeKind.SENT or outcome.status is not None:  # It answers.
@@ -79,8 +81,8 @@ def _count_failure(repository: str, outcome: Outcome, now: datetime, connection:
     _keep(row | {"reason": outcome.reason}, connection, ("failures", "until", "reason"))
 
 
-def _extend(outcome: Outcome, until: datetime, connection: Connection) -> None:
-    row = {"scope": EVERYTHING, "failures": 1, "until": until, "reason": outcome.reason}
+def _extend(scope: str, outcome: Outcome, until: datetime, connection: Connection) -> None:
+    row = {"scope": scope, "failures": int(scope == EVERYTHING), "until": until, "reason": outcome.reason}
     _keep(row, connection, ("until", "reason"), only_later=True)
 
 
@@ -94,7 +96,9 @@ def _keep(
         insert.on_conflict_do_update(
             index_elements=["scope"],
             set_={name: insert.excluded[name] for name in changed},
-            where=pauses.c.until < insert.excluded.until if only_later else None,
+            where=or_(pauses.c.until.is_(None), pauses.c.until < insert.excluded.until)
+            if only_later
+            else None,
         )
     )
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, Row, literal_column, select
 
 from receiver.delivery import AttemptRecord, DeliveryRecord, DispatchRecord, DispatchState, Rejection
-from receiver.dispatch import Dispatch
+from receiver.dispatch import Dispatch, DispatchKind
 from receiver.errors import LedgerError
 from receiver.ledger.schema import attempts, deliveries, dispatches, rejections
 
@@ -90,6 +90,13 @@ def dispatch_of(row: Row[Any]) -> Dispatch:
         lane=row.lane,
         accepted_at=row.accepted_at,
         overtakes=row.overtakes,
+        kind=DispatchKind(row.kind),
+        route=row.route,
+        holds=row.holds,
+        question=row.question,
+        unsendable=row.unsendable,
+        telling=row.telling,
+        run_within=row.run_within,
     )
 
 
@@ -125,7 +132,7 @@ def _attempt_record(row: Row[Any]) -> AttemptRecord:
 
 
 def _dispatch_record(row: Row[Any], tried: Sequence[AttemptRecord]) -> DispatchRecord:
-    state = DispatchState(row.state)
+    state, kind = DispatchState(row.state), DispatchKind(row.kind)
     return DispatchRecord(
         id=row.id,
         repository=row.repository,
@@ -141,6 +148,14 @@ def _dispatch_record(row: Row[Any], tried: Sequence[AttemptRecord]) -> DispatchR
         run_url=row.run_url,
         attempts=tried,
         redeliveries=row.redeliveries,
+        kind=kind,
+        route=row.route,
+        about=row.id.rpartition("-")[0] if kind is DispatchKind.NOTICE else None,
+        sent_at=row.sent_at,
+        run_id=row.run_id,
+        run_status=row.run_status,
+        run_conclusion=row.run_conclusion,
+        report=row.report,
     )
 
 
@@ -157,4 +172,6 @@ def _delivery_record(row: Row[Any], planned: Sequence[DispatchRecord]) -> Delive
         dispatches=planned,
         repeats=row.repeats,
         last_repeat_at=row.last_repeat_at,
+        reconciled=row.reconciled,
+        unrouted=not planned,
     )

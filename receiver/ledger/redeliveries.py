@@ -6,18 +6,26 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, select, update
 
 from receiver.delivery import DispatchState, Redelivery
+from receiver.dispatch import DispatchKind
 from receiver.errors import LedgerError
 from receiver.ledger.records import NoSuchDeliveryError, begins_with
 from receiver.ledger.schema import deliveries, dispatches
 
 _PENDING, _SENDING = DispatchState.PENDING, DispatchState.SENDING
-_DEAD, _SUPERSEDED = DispatchState.DEAD, DispatchState.SUPERSEDED
+_DEAD = DispatchState.DEAD
 
 _BUSY = "is being sent just now: wait until that has ended, and look again"
-_ONLY_WITH_FORCE = "only with force is it sent again, and starts another build"
+_BUILDS, _ASKS = "starts another build", "asks W&B anew whether it still holds"
+# Why it needs force, and what force does.
+_ONLY_WITH_FORCE = {
+    DispatchState.SENT: ("was sent", _BUILDS),
+    DispatchState.SUPERSEDED: ("was superseded by a later promotion", _BUILDS),
+    DispatchState.OUTDATED: ("no longer held when it was to be sent", _ASKS),
+    DispatchState.UNWANTED: ("is not wanted by its route, by what W&B said", _ASKS),
+}
 
 
 class NotRedeliveredError(LedgerError):
@@ -46,9 +54,11 @@ def redeliver(
 
 
 def _found(id_prefix: str, connection: Connection, *, lock: bool) -> Sequence[Row[Any]]:
-    """Return the dispatches that are meant: a delivery's, or the one of that id."""
+    """Return the dispatches that are meant: a delivery's without the notices, or the one of that id."""
     named = _one(connection.scalars(_ids(deliveries, id_prefix)).all(), id_prefix)
-    its = dispatches.c.delivery_id == named
+    its: ColumnElement[bool] = (dispatches.c.delivery_id == named) & (
+        dispatches.c.kind != DispatchKind.NOTICE.value
+    )
     if named is None:
         its = dispatches.c.id == _one(connection.scalars(_ids(dispatches, id_prefix)).all(), id_prefix)
     query = select(dispatches).where(its).order_by(dispatches.c.seq)
@@ -72,19 +82,22 @@ def _one(ids: Sequence[str], id_prefix: str) -> str | None:
 
 def _tell(row: Row[Any], *, force: bool) -> Redelivery:
     was = DispatchState(row.state)
+    will, changes = _will(row, was, force=force)
+    return Redelivery(row.id, was, will, changes)
+
+
+def _will(row: Row[Any], was: DispatchState, *, force: bool) -> tuple[str, bool]:
     if was is _SENDING:
-        return Redelivery(
-            row.id, was, "is being sent just now: wait until that has ended, and look again", False
-        )
+        return _BUSY, False
+    if row.unsendable is not None:
+        return f"can never be sent as it is ({row.unsendable}): mend its route, then promote anew", False
     if was in {_PENDING, _DEAD}:
         when = "is sent now instead of later" if was is _PENDING else "is sent again now, with the same key"
-        return Redelivery(row.id, was, f"{when}{_after_a_look(row, force=force)}", changes=True)
-    if not force:
-        why = "was superseded by a later promotion" if was is _SUPERSEDED else "was sent"
-        return Redelivery(
-            row.id, was, f"{why}: only with force is it sent again, and starts another build", False
-        )
-    return Redelivery(row.id, was, "is sent again now and starts another build, with the same key", True)
+        return f"{when}{_after_a_look(row, force=force)}", True
+    why, then = _ONLY_WITH_FORCE[was]
+    if force:
+        return f"is sent again now and {then}, with the same key", True
+    return f"{why}: only with force is it sent again, and {then}", False
 
 
 def _after_a_look(row: Row[Any], *, force: bool) -> str:
@@ -97,7 +110,8 @@ def _after_a_look(row: Row[Any], *, force: bool) -> str:
 
 def _anew(row: Row[Any], now: datetime, *, force: bool) -> Mapping[str, Any]:
     """Return what becomes of the row; of all doubts one is kept, so that its run is looked for first."""
-    values: dict[str, Any] = {"state": _PENDING.value, "due_at": now, "ended_at": None, "run_url": None}
+    values: dict[str, Any] = {"state": _PENDING.value, "due_at": now, "ended_at": None}
+    values |= dict.fromkeys(_OF_ITS_RUN) | {"run_looks": 0}
     values |= {"redeliveries": row.redeliveries + 1, "redelivered_at": now, "crashes": 0}
     looks = bool(row.doubts) and not force
     if row.state != _PENDING.value:
@@ -107,4 +121,5 @@ def _anew(row: Row[Any], now: datetime, *, force: bool) -> Mapping[str, Any]:
     return values | {"possibly_duplicated": row.possibly_duplicated or (force and row.doubts > 0)}
 
 
+_OF_ITS_RUN = ("sent_at", "run_url", "run_id", "run_status", "run_conclusion", "run_due_at", "report")
 _UPDATE = update(dispatches).where(dispatches.c.seq == bindparam("its_seq"))

@@ -21,18 +21,21 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
     false,
     insert,
     inspect,
     select,
     text,
+    true,
     update,
 )
 from sqlalchemy.types import TypeDecorator
 
+from receiver.dispatch import GITHUB_KINDS, DispatchKind
 from receiver.errors import LedgerSchemaError
 
-VERSION = 2
+VERSION = 3
 
 Step = Callable[[Connection], None]
 
@@ -91,10 +94,42 @@ class JsonText(TypeDecorator[Any]):
         return None if value is None else json.loads(value)
 
 
+class OptionalJson(TypeDecorator[Any]):
+    """JSON like that, or NULL for None."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Write it."""
+        return None if value is None else _COMPACT.encode(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's signature
+        """Read it."""
+        return None if value is None else json.loads(value)
+
+
+class Span(TypeDecorator[timedelta]):
+    """A length of time, kept as whole microseconds."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: timedelta | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Count the microseconds."""
+        return None if value is None else value // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> timedelta | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Give the length back."""
+        return None if value is None else value * _MICROSECOND
+
+
 # SQLite gives a row its number only where the type is plain INTEGER.
 _Seq = BigInteger().with_variant(Integer, "sqlite")
 # Ours, in ASCII; compared byte by byte, so that an index serves the look-up by prefix.
 _Id = Text().with_variant(Text(collation="C"), "postgresql")
+
+_DEFAULT_KIND = DispatchKind.REPOSITORY_DISPATCH.value
 
 metadata = MetaData()
 
@@ -122,6 +157,8 @@ deliveries = Table(
     # How often the same was told again while it was the latest of its slot, and when last.
     Column("repeats", Integer, nullable=False, server_default="0"),
     Column("last_repeat_at", UtcTime),
+    # No webhook told it: it was found by comparing with W&B.
+    Column("reconciled", Boolean, nullable=False, server_default=false()),
     Index("deliveries_by_slot", "slot", "seq"),
     sqlite_autoincrement=True,  # A pruned delivery's number is not given again.
 )
@@ -160,6 +197,24 @@ dispatches = Table(
     # How often a person had it sent anew, and when last.
     Column("redeliveries", Integer, nullable=False, server_default="0"),
     Column("redelivered_at", UtcTime),
+    # What it is, and what its route says of it (receiver.dispatch.Dispatch).
+    Column("kind", Text, nullable=False, server_default=_DEFAULT_KIND),
+    Column("route", AnyText),
+    Column("holds", Boolean, nullable=False, server_default=false()),
+    Column("question", OptionalJson),
+    Column("telling", OptionalJson),
+    Column("unsendable", AnyText),
+    Column("run_within", Span),
+    # When it was sent, and the run that it started, as far as it is known.
+    Column("sent_at", UtcTime),
+    Column("run_id", BigInteger),
+    Column("run_status", AnyText),
+    Column("run_conclusion", AnyText),
+    Column("run_looks", Integer, nullable=False, server_default="0"),
+    # When its run is looked for next; NULL when it is not.
+    Column("run_due_at", UtcTime),
+    # What the job that it started told in the end.
+    Column("report", OptionalJson),
     UniqueConstraint("repository", "key"),
     sqlite_autoincrement=True,
 )
@@ -175,6 +230,17 @@ Index(
     sqlite_where=_OPEN,
     postgresql_where=_OPEN,
 )
+# Apart from GitHub's, which wait for the budget and for what GitHub asks of us: the others do not.
+ELSEWHERE = f"kind NOT IN ({', '.join(sorted(repr(kind.value) for kind in GITHUB_KINDS))})"
+_OPEN_ELSEWHERE = and_(_OPEN, text(ELSEWHERE))
+Index(
+    "dispatches_elsewhere",
+    *(dispatches.c.repository, dispatches.c.lane, dispatches.c.seq),
+    sqlite_where=_OPEN_ELSEWHERE,
+    postgresql_where=_OPEN_ELSEWHERE,
+)
+_FOLLOWED = dispatches.c.run_due_at.is_not(None)
+Index("dispatches_followed", dispatches.c.run_due_at, sqlite_where=_FOLLOWED, postgresql_where=_FOLLOWED)
 Index("dispatches_dead", dispatches.c.seq, sqlite_where=_DEAD, postgresql_where=_DEAD)
 # The guard of "one at a time per repository", whoever claims.
 Index(
@@ -197,9 +263,18 @@ attempts = Table(
     Column("reason", AnyText),
     Column("detail", AnyText),
     Column("status", Integer),
+    # Whether it is one of those that GitHub's limits are about.
+    Column("counts_for_github", Boolean, nullable=False, server_default=true()),
     UniqueConstraint("dispatch_id", "number"),
-    Index("attempts_by_start", "started_at"),
     sqlite_autoincrement=True,
+)
+
+COUNTS_FOR_GITHUB = text("counts_for_github")
+Index(
+    "attempts_by_start",
+    attempts.c.started_at,
+    sqlite_where=COUNTS_FOR_GITHUB,
+    postgresql_where=COUNTS_FOR_GITHUB,
 )
 
 # What gets nothing for now: a repository that keeps failing, or all that our credential reaches.
@@ -222,6 +297,27 @@ rejections = Table(
     Column("reason", AnyText, nullable=False),
     Column("status", Integer, nullable=False),
     sqlite_autoincrement=True,
+)
+
+# What carried the alias when a route was last compared with W&B; the artifact is empty where nothing did.
+reconciled = Table(
+    "reconciled",
+    metadata,
+    Column("route", AnyText, primary_key=True),
+    Column("collection", AnyText, primary_key=True),
+    Column("alias", AnyText, primary_key=True),
+    Column("artifact_id", AnyText, nullable=False),
+    Column("at", UtcTime, nullable=False),
+)
+
+# Aliases and tags that a job of ours announced: what W&B tells of them starts nothing.
+marks = Table(
+    "marks",
+    metadata,
+    Column("artifact_id", AnyText, primary_key=True),
+    Column("collection", AnyText, primary_key=True),
+    Column("name", AnyText, primary_key=True),
+    Column("at", UtcTime, nullable=False),
 )
 
 
@@ -247,8 +343,47 @@ def _to_2(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
+def _to_3(connection: Connection) -> None:
+    """Routes: kinds of dispatches, runs followed, reports; what was compared, and what we marked."""
+    others = "kind NOT IN ('repository_dispatch', 'workflow_dispatch')"
+    for statement in (
+        "ALTER TABLE deliveries ADD COLUMN reconciled BOOLEAN NOT NULL DEFAULT FALSE",
+        "ALTER TABLE dispatches ADD COLUMN kind TEXT NOT NULL DEFAULT 'repository_dispatch'",
+        "ALTER TABLE dispatches ADD COLUMN route TEXT",
+        "ALTER TABLE dispatches ADD COLUMN holds BOOLEAN NOT NULL DEFAULT FALSE",
+        "ALTER TABLE dispatches ADD COLUMN question TEXT",
+        "ALTER TABLE dispatches ADD COLUMN telling TEXT",
+        "ALTER TABLE dispatches ADD COLUMN unsendable TEXT",
+        "ALTER TABLE dispatches ADD COLUMN run_within BIGINT",
+        "ALTER TABLE dispatches ADD COLUMN sent_at BIGINT",
+        "ALTER TABLE dispatches ADD COLUMN run_id BIGINT",
+        "ALTER TABLE dispatches ADD COLUMN run_status TEXT",
+        "ALTER TABLE dispatches ADD COLUMN run_conclusion TEXT",
+        "ALTER TABLE dispatches ADD COLUMN run_looks INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE dispatches ADD COLUMN run_due_at BIGINT",
+        "ALTER TABLE dispatches ADD COLUMN report TEXT",
+        (
+            "CREATE INDEX dispatches_elsewhere ON dispatches (repository, lane, seq)"
+            f" WHERE ended_at IS NULL AND {others}"
+        ),
+        "CREATE INDEX dispatches_followed ON dispatches (run_due_at) WHERE run_due_at IS NOT NULL",
+        "ALTER TABLE attempts ADD COLUMN counts_for_github BOOLEAN NOT NULL DEFAULT TRUE",
+        "DROP INDEX attempts_by_start",
+        "CREATE INDEX attempts_by_start ON attempts (started_at) WHERE counts_for_github",
+        (
+            "CREATE TABLE reconciled (route TEXT NOT NULL, collection TEXT NOT NULL, alias TEXT NOT NULL,"
+            " artifact_id TEXT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (route, collection, alias))"
+        ),
+        (
+            "CREATE TABLE marks (artifact_id TEXT NOT NULL, collection TEXT NOT NULL, name TEXT NOT NULL,"
+            " at BIGINT NOT NULL, PRIMARY KEY (artifact_id, collection, name))"
+        ),
+    ):
+        connection.execute(text(statement))
+
+
 # From a version to the next.  A ledger that is new gets the tables above at once and takes no step.
-STEPS: Mapping[int, Step] = {1: _to_2}
+STEPS: Mapping[int, Step] = {1: _to_2, 2: _to_3}
 
 _VERSION_ROW = "handoff-schema-version"
 CHECKED_ROW = "last-write-check"

@@ -202,7 +202,7 @@ def shape(engine: Engine) -> dict[str, object]:
                 c["name"],
                 str(c["type"]),
                 c["nullable"],
-                str(c["default"]).strip("'").lower().replace("false", "0"),
+                str(c["default"]).strip("'").lower().replace("false", "0").replace("true", "1"),
             )
             for c in inspector.get_columns(table)
         ]
@@ -290,7 +290,7 @@ def test_an_older_ledger_cannot_be_looked_at_before_it_is_migrated(database_url:
     """
     migrate(engine, version=0)
 
-    with pytest.raises(LedgerSchemaError, match=r"has schema version 0, want 2: .*handoff serve"):
+    with pytest.raises(LedgerSchemaError, match=r"has schema version 0, want 3: .*handoff serve"):
         Ledger.read_only(database_url)
 
     assert version_of(engine) == "0"
