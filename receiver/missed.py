@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
+from receiver.delivery import Baseline
 from receiver.event import RegistryEvent
 from receiver.plan import slot
 from receiver.routing.conditions import glob
@@ -46,14 +47,6 @@ class Watched:
     def fits(self, collection: str) -> bool:
         """Whether this is one of the collections."""
         return glob(self.collections).fullmatch(collection) is not None
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """What carried the alias when a route was last compared, and when that was."""
-
-    artifact_id: str
-    at: datetime
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,11 @@ from typing import Protocol
 
 from receiver import plan
 from receiver.config import Source
-from receiver.delivery import Delivery, Receipt
+from receiver.delivery import Baseline, Delivery, Receipt
 from receiver.dispatch import Dispatch
 from receiver.errors import BadPayloadError
 from receiver.missed import (
     NOTHING,
-    Baseline,
     Missed,
     Watched,
     body_digest,
@@ -25,7 +24,7 @@ from receiver.missed import (
     slots_of,
     watched,
 )
-from receiver.routing.planned import Arrival, plan_by_routes
+from receiver.routing.planned import Arrival
 from receiver.routing.route import Route
 from receiver.routing.speaking import may_speak
 from receiver.secret import Secret
@@ -96,7 +95,7 @@ class Reconcile:
     Attributes:
         routes: All routes: those above may end the list.
         sources: By name; what is caught up counts as told by the first that may speak for it.
-        verify: Whether W&B is asked once more before anything is sent.
+        plan: What an event would start, by all routes.
         window: How long the same, told again, is a repetition.
         hidden: Secrets that must be in nothing that is kept or sent.
     """
@@ -107,7 +106,7 @@ class Reconcile:
     memory: Memory
     now: Callable[[], datetime]
     new_id: Callable[[datetime], str]
-    verify: bool = False
+    plan: Callable[[Arrival], Sequence[Dispatch]]
     window: timedelta = timedelta(minutes=10)
     hidden: tuple[Secret, ...] = ()
 
@@ -150,9 +149,8 @@ class Reconcile:
 
     def _planned(self, arrival: Arrival) -> tuple[Dispatch, ...]:
         """Of all that the event would start, what the routes want that are reconciled."""
-        every = plan_by_routes(self.routes, arrival, verify=self.verify)
         reconciled = {route.name for route in self.routes if route.reconcile is not None}
-        return tuple(dispatch for dispatch in every if dispatch.route in reconciled)
+        return tuple(dispatch for dispatch in self.plan(arrival) if dispatch.route in reconciled)
 
     def _remember(self, promotion: Missed, at: datetime) -> None:
         for route in promotion.routes:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from functools import partial
 
 from receiver.config import Source
-from receiver.delivery import Delivery, Receipt
+from receiver.delivery import Baseline, Delivery, Receipt
 from receiver.dispatch import Dispatch
 from receiver.event import RegistryEvent
 from receiver.intake import new_id
-from receiver.missed import Baseline, Missed, event_of
+from receiver.missed import Missed, event_of
 from receiver.plan import fingerprint, slot
 from receiver.reconcile import Reconcile
 from receiver.routing.conditions import Condition
+from receiver.routing.planned import plan_by_routes
 from receiver.routing.route import RepositoryDispatch, Route
 from receiver.routing.template import Template
 from receiver.secret import Secret
@@ -99,8 +101,10 @@ class World:
         self.clock = Clock()
         self.wandb = ListingRegistry()
         self.memory = FakeMemory()
+        planned = partial(plan_by_routes, routes or (route(),), verify=False)
         self.story = Reconcile(
             routes=routes or (route(),),
+            plan=planned,
             sources={source.name: source for source in sources},
             registry=self.wandb,
             memory=self.memory,
