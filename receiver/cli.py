@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 from urllib.parse import urlsplit
 
-from receiver import configure, ledger_cli
+from receiver import config_cli, configure, ledger_cli
 from receiver.errors import ReceiverError, SettingsError
 from receiver.ledger_cli import Run, positive
 from receiver.log import log_to_stderr
@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands.add_parser("serve", help="receive W&B's webhooks and dispatch to GitHub"))
     _add_dispatch(commands.add_parser("dispatch", help="dispatch to GitHub, beside `serve --no-dispatcher`"))
     _add_send(commands.add_parser("send", help="post a payload, signed as W&B would sign it"))
+    config_cli.add_commands(commands)
     ledger_cli.add_commands(commands)
     add_commands(commands)
     return parser

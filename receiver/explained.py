@@ -124,7 +124,7 @@ def _dispatch(dispatch: Dispatch, route: Route, ask: Ask | None) -> Iterator[str
             yield "  W&B agrees"
             message = answer
         else:
-            yield "  and tells what is still open below; with --online it is asked now"
+            yield "  and adds to handoff what it says of the version; with --online it is asked now"
     text = json.dumps(_with_places(message, dispatch.key), indent=2, ensure_ascii=False)
     yield from (f"  {line}" for line in text.splitlines())
 

@@ -95,7 +95,7 @@ def test_what_waits_for_wandb_stays_open() -> None:
     assert lines[7] == "✓ one: if W&B says metadata.acc is >= 0.9"
     assert lines[10:14] == [
         f"  W&B is asked first: is {BODY['artifact_version']} committed, in {FLOWER}, carrying production?",
-        "  and tells what is still open below; with --online it is asked now",
+        "  and adds to handoff what it says of the version; with --online it is asked now",
         "  {",
         '    "digest": "${artifact.digest}",',
     ]
