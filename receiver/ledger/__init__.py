@@ -365,26 +365,24 @@ class Ledger:
             self._tell()
         return told
 
-    def record_report(self, name: str, report: Mapping[str, Any]) -> list[str]:
-        """Keep what a job told in the end with the dispatches of that key, or else of that delivery.
+    def record_report(self, delivery: str | None, key: str | None, report: Mapping[str, Any], /) -> bool:
+        """Keep what a job told in the end with the dispatch of that key, of that delivery.
+
+        One of the two is enough: a delivery alone stands for all that was sent for it.
 
         Returns:
-            The ids of these dispatches; none where nobody has that key or id.
+            Whether there is one.
         """
-        return self._writes.run(partial(memory.record_report, name, report))
+        return self._writes.run(partial(memory.record_report, delivery, key, report))
 
-    def mark(self, artifact_id: str, collection: str, name: str, at: datetime) -> None:
-        """Remember that a job of ours announced to give the version this alias or tag."""
-        self._writes.run(partial(memory.mark, artifact_id, collection, name, at))
+    def put_mark(self, artifact_id: str, collection: str, name: str, until: datetime, /) -> None:
+        """Keep until when an event of this counts as ours, in the place of what was kept of it."""
+        self._writes.run(partial(memory.put_mark, artifact_id, collection, name, until))
 
-    def unmark(self, artifact_id: str, collection: str, name: str) -> bool:
-        """Forget that; tell whether it was announced."""
-        return self._writes.run(partial(memory.unmark, artifact_id, collection, name))
-
-    def marked_at(self, artifact_id: str, collection: str, name: str) -> datetime | None:
-        """Tell when a job of ours announced that last; None where none did."""
+    def mark_until(self, artifact_id: str, collection: str, name: str, /) -> datetime | None:
+        """Tell until when an event of this counts as ours; None where it never did."""
         with self._reading() as connection:
-            return memory.marked_at(connection, artifact_id, collection, name)
+            return memory.mark_until(connection, artifact_id, collection, name)
 
     # --- what was compared with W&B
 
@@ -405,7 +403,7 @@ class Ledger:
     def prune(self, ended_before: datetime, *, rest: Rest = no_rest) -> int:
         """Forget the deliveries that ended with all their dispatches before then; tell how many.
 
-        Marks that were announced before then go with them.
+        Marks that counted until before then go with them.
         """
         self._writes.run(partial(memory.forget_marks, ended_before))
         return retention.prune(self._writes, ended_before, rest=rest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -39,35 +39,39 @@ def set_baseline(route: str, collection: str, alias: str, found: Baseline, conne
     _keep(reconciled, row | {"artifact_id": found.artifact_id, "at": found.at}, connection)
 
 
-def mark(artifact_id: str, collection: str, name: str, at: datetime, connection: Connection) -> None:
-    """Remember that a job of ours announced to give the version this alias or tag."""
-    row = {"artifact_id": artifact_id, "collection": collection, "name": name, "at": at}
+def put_mark(artifact_id: str, collection: str, name: str, until: datetime, connection: Connection) -> None:
+    """Keep until when an event of this counts as ours, in the place of what was kept of it."""
+    row = {"artifact_id": artifact_id, "collection": collection, "name": name, "until": until}
     _keep(marks, row, connection)
 
 
-def unmark(artifact_id: str, collection: str, name: str, connection: Connection) -> bool:
-    """Forget it; tell whether it was there."""
-    return connection.execute(_UNMARK, _which(artifact_id, collection, name)).rowcount == 1
-
-
-def marked_at(connection: Connection, artifact_id: str, collection: str, name: str) -> datetime | None:
-    """Tell when a job of ours announced it last; None where none did."""
-    at: datetime | None = connection.scalar(_MARKED, _which(artifact_id, collection, name))
-    return at
+def mark_until(connection: Connection, artifact_id: str, collection: str, name: str) -> datetime | None:
+    """Tell until when an event of this counts as ours; None where it never did."""
+    which = {"its_artifact": artifact_id, "its_collection": collection, "its_name": name}
+    until: datetime | None = connection.scalar(_MARKED, which)
+    return until
 
 
 def forget_marks(before: datetime, connection: Connection) -> int:
-    """Forget what was announced before then; tell how much."""
+    """Forget what counted as ours until before then; tell how much."""
     return connection.execute(_FORGET, {"before": before}).rowcount
 
 
-def record_report(name: str, report: Mapping[str, Any], connection: Connection) -> list[str]:
-    """Keep what a job told with the dispatches of that key, or of that delivery; tell which these are."""
-    found = [row.id for row in with_key(name, connection)]
-    ids = found or connection.execute(_DISPATCHES_OF, {"its_delivery": name}).scalars().all()
+def record_report(
+    delivery_id: str | None, key: str | None, report: Mapping[str, Any], connection: Connection
+) -> bool:
+    """Keep what a job told with the dispatch that it is about; False where there is none."""
+    ids = _told_of(delivery_id, key, connection)
     for each in ids:
         connection.execute(_REPORT, {"its_id": each, "report": dict(report)})
-    return list(ids)
+    return bool(ids)
+
+
+def _told_of(delivery_id: str | None, key: str | None, connection: Connection) -> Sequence[str]:
+    if delivery_id is not None:
+        rows = connection.execute(_SENT_FOR, {"its_delivery": delivery_id})
+        return [row.id for row in rows if key in {None, row.key}]
+    return [] if key is None else [row.id for row in with_key(key, connection)]
 
 
 def _artifact_id(fields: Mapping[str, str]) -> str | None:
@@ -87,10 +91,6 @@ def _keep(table: Table, row: Mapping[str, Any], connection: Connection) -> None:
     connection.execute(inserted.on_conflict_do_update(index_elements=keys, set_=changed))
 
 
-def _which(artifact_id: str, collection: str, name: str) -> dict[str, str]:
-    return {"its_artifact": artifact_id, "its_collection": collection, "its_name": name}
-
-
 _NEWEST = (
     select(func.max(deliveries.c.seq))
     .where(deliveries.c.slot.in_(bindparam("these", expanding=True)))
@@ -102,18 +102,15 @@ _BASELINE = select(reconciled.c.artifact_id, reconciled.c.at).where(
     reconciled.c.collection == bindparam("its_collection"),
     reconciled.c.alias == bindparam("its_alias"),
 )
-_ITS_MARK = (
-    (marks.c.artifact_id == bindparam("its_artifact"))
-    & (marks.c.collection == bindparam("its_collection"))
-    & (marks.c.name == bindparam("its_name"))
+_MARKED = select(marks.c.until).where(
+    marks.c.artifact_id == bindparam("its_artifact"),
+    marks.c.collection == bindparam("its_collection"),
+    marks.c.name == bindparam("its_name"),
 )
-_MARKED = select(marks.c.at).where(_ITS_MARK)
-_UNMARK = delete(marks).where(_ITS_MARK)
-_FORGET = delete(marks).where(marks.c.at < bindparam("before", type_=UtcTime))
-_DISPATCHES_OF = (
-    select(dispatches.c.id)
+_FORGET = delete(marks).where(marks.c.until < bindparam("before", type_=UtcTime))
+_SENT_FOR = (
+    select(dispatches.c.id, dispatches.c.key)
     .where(dispatches.c.delivery_id == bindparam("its_delivery"))
     .where(dispatches.c.kind != DispatchKind.NOTICE.value)
-    .order_by(dispatches.c.seq)
 )
 _REPORT = update(dispatches).where(dispatches.c.id == bindparam("its_id"))

@@ -310,14 +310,14 @@ reconciled = Table(
     Column("at", UtcTime, nullable=False),
 )
 
-# Aliases and tags that a job of ours announced: what W&B tells of them starts nothing.
+# Aliases and tags that a job of ours announced: until then, what W&B tells of them starts nothing.
 marks = Table(
     "marks",
     metadata,
     Column("artifact_id", AnyText, primary_key=True),
     Column("collection", AnyText, primary_key=True),
     Column("name", AnyText, primary_key=True),
-    Column("at", UtcTime, nullable=False),
+    Column("until", UtcTime, nullable=False),
 )
 
 
@@ -376,7 +376,7 @@ def _to_3(connection: Connection) -> None:
         ),
         (
             "CREATE TABLE marks (artifact_id TEXT NOT NULL, collection TEXT NOT NULL, name TEXT NOT NULL,"
-            " at BIGINT NOT NULL, PRIMARY KEY (artifact_id, collection, name))"
+            " until BIGINT NOT NULL, PRIMARY KEY (artifact_id, collection, name))"
         ),
     ):
         connection.execute(text(statement))
