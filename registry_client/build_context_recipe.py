@@ -6,7 +6,6 @@ import enum
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from registry_client.errors import BuildContextError
 
@@ -24,13 +23,12 @@ class ContextKind(enum.Enum):
 # Below build_contexts/, by kind: what is copied as it is, beside the Dockerfile.
 TEMPLATES: Mapping[ContextKind, Sequence[str]] = {
     ContextKind.ONNX: (".dockerignore", "requirements.txt", "server.py"),
-    ContextKind.TORCHSERVE: (".dockerignore", "config.properties", "handler.py"),
+    ContextKind.TORCHSERVE: (
+        *(".dockerignore", "config.properties", "handler.py", "log4j2.xml", "probe.py"),
+        "requirements.txt",
+    ),
 }
-# The endings that are looked for; of several kinds the first that is found counts.
-_SERVED: Mapping[ContextKind, Sequence[tuple[str, ...]]] = {
-    ContextKind.ONNX: ((".onnx",),),
-    ContextKind.TORCHSERVE: ((".mar",), (".pt", ".pth")),
-}
+_TORCHSERVE_NEEDS = ("model.pt", "sample.json")
 
 
 @dataclass(frozen=True)
@@ -60,14 +58,9 @@ def recipe(kind: ContextKind, paths: Iterable[str], version: str, labels: Mappin
         BuildContextError: None of them, or more than one, could be the one to serve.
     """
     paths = sorted(paths)
-    for endings in _SERVED[kind]:
-        found = [path for path in paths if path.lower().endswith(endings)]
-        if found:
-            return Recipe(kind, _only(kind, found), version, labels)
-    wanted = " or ".join(ending for endings in _SERVED[kind] for ending in endings)
-    raise BuildContextError(
-        f"context: {kind.value} serves a file that ends in {wanted}, but there is none among {_some(paths)}"
-    )
+    if kind is ContextKind.TORCHSERVE:
+        return Recipe(kind, _torchscript(paths), version, labels)
+    return Recipe(kind, _only_onnx(paths), version, labels)
 
 
 def quoted(value: str) -> str:
@@ -77,21 +70,34 @@ def quoted(value: str) -> str:
 
 
 def _with_default(template: str, name: str, value: str) -> str:
-    """The first ARG of that name, which stands before every FROM, with the value as what all of them get."""
+    """The first ARG of that name, which decides for all of it, with the value as its default."""
     line = f"ARG {name}={quoted(value)}"
     return re.sub(rf"^ARG {name}=.*$", lambda _: line, template, count=1, flags=re.MULTILINE)
 
 
-def _only(kind: ContextKind, found: Sequence[str]) -> str:
-    if len(found) == 1:
-        return found[0]
-    named = [path for path in found if PurePosixPath(path).stem == "model" and "/" not in path]
-    if len(named) == 1:
-        return named[0]
-    raise BuildContextError(
-        f"context: {kind.value} serves one file, but the artifact has {_some(found)}: "
-        "name the one to serve `model`, at the top, or leave the others out with `exclude:`"
-    )
+def _torchscript(paths: Sequence[str]) -> str:
+    if missing := [name for name in _TORCHSERVE_NEEDS if name not in paths]:
+        raise BuildContextError(
+            "context: torchserve wants model.pt (TorchScript) and sample.json (what it predicts for what) at the "
+            f"top of the artifact, but {' and '.join(missing)} is not among {_some(paths)}"
+        )
+    return _TORCHSERVE_NEEDS[0]
+
+
+def _only_onnx(paths: Sequence[str]) -> str:
+    found = [path for path in paths if path.lower().endswith(".onnx")]
+    if "model.onnx" in found:
+        return "model.onnx"
+    if not found:
+        raise BuildContextError(
+            f"context: onnx serves a file that ends in .onnx, but there is none among {_some(paths)}"
+        )
+    if len(found) > 1:
+        raise BuildContextError(
+            f"context: onnx serves one file, but the artifact has {_some(found)}: "
+            "name the one to serve model.onnx, at the top, or leave the others out with `exclude:`"
+        )
+    return found[0]
 
 
 def _some(paths: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import tarfile
 from collections.abc import Callable, Mapping
@@ -227,9 +228,7 @@ def test_it_appears_whole_or_not_at_all(
     [
         (ContextKind.ONNX, ["a/b.ONNX", "b.txt"], "a/b.ONNX"),
         (ContextKind.ONNX, ["model.onnx", "a/model.onnx", "b.onnx"], "model.onnx"),
-        (ContextKind.TORCHSERVE, ["net.pt", "b.txt"], "net.pt"),
-        (ContextKind.TORCHSERVE, ["net.mar", "net.pt"], "net.mar"),
-        (ContextKind.TORCHSERVE, ["model.pth", "optimizer.pt"], "model.pth"),
+        (ContextKind.TORCHSERVE, ["model.pt", "optimizer.pt", "sample.json"], "model.pt"),
     ],
     ids=lambda value: str(value) if isinstance(value, str) else None,
 )
@@ -241,22 +240,24 @@ def test_the_file_to_serve_is_found(kind: ContextKind, paths: list[str], served:
 
 
 @pytest.mark.parametrize(
-    ("paths", "told"),
+    ("kind", "paths", "told"),
     [
-        (["a.onnx", "b.onnx"], r"a\.onnx, b\.onnx"),
-        (["a/model.onnx", "b/model.onnx"], "leave the others out"),
-        (["model.pt"], r"none among model\.pt"),
-        ([f"{number}.bin" for number in range(9)], r"4\.bin and 4 more"),
-        ([], "none among its files"),
+        (ContextKind.ONNX, ["a.onnx", "b.onnx"], r"a\.onnx, b\.onnx: name the one"),
+        (ContextKind.ONNX, ["a/model.onnx", "b/model.onnx"], "leave the others out"),
+        (ContextKind.ONNX, ["model.pt"], r"none among model\.pt"),
+        (ContextKind.ONNX, [f"{number}.bin" for number in range(9)], r"4\.bin and 4 more"),
+        (ContextKind.ONNX, [], "none among its files"),
+        (ContextKind.TORCHSERVE, ["model.pt"], r"but sample\.json is not among model\.pt"),
+        (ContextKind.TORCHSERVE, ["a/model.pt"], r"but model\.pt and sample\.json is not"),
     ],
-    ids=["two", "two-named-model", "none", "none-of-many", "empty"],
+    ids=["two", "two-named-model", "none", "none-of-many", "empty", "no-sample", "deep"],
 )
-def test_what_cannot_be_served_is_said(paths: list[str], told: str) -> None:
+def test_what_cannot_be_served_is_said(kind: ContextKind, paths: list[str], told: str) -> None:
     """
     With the names that are there, and what to do.
     """
     with pytest.raises(BuildContextError, match=told):
-        recipe(ContextKind.ONNX, paths, "v1", {})
+        recipe(kind, paths, "v1", {})
 
 
 def test_a_dockerfile_expands_nothing_of_ours() -> None:
@@ -280,7 +281,20 @@ def test_every_file_of_a_template_gets_in(kind: ContextKind) -> None:
     assert ignored[1] == "*"
     assert let_in == {*TEMPLATES[kind], "model"} - {".dockerignore"}
     text = (folder / "Dockerfile").read_text(encoding="utf-8")
-    assert all(f"COPY {name}" in text for name in let_in)
-    before, _, _ = text.partition("\nFROM ")
-    assert all(f"\nARG {name}=" in before for name in ("MODEL_FILE", "MODEL_VERSION", "BASE"))
-    assert "@sha256:" in before
+    assert "\nFROM scratch AS model\nCOPY model/ /\n" in text
+    assert re.search(r"^ARG MODEL_VERSION=", text, re.MULTILINE)
+    assert all("@sha256:" in base for base in re.findall(r"^(?:FROM|ARG BASE=).*:.*", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("kind", "example"),
+    [(ContextKind.ONNX, "onnx-fastapi"), (ContextKind.TORCHSERVE, "torchserve-kubernetes")],
+    ids=str,
+)
+def test_a_template_is_its_example(kind: ContextKind, example: str) -> None:
+    """
+    What the Action writes is what the example shows; whoever changes one, copies it to the other.
+    """
+    serving = ROOT / "examples" / example / "serving"
+    for name in ("Dockerfile", *TEMPLATES[kind]):
+        assert (TEMPLATE / kind.value / name).read_bytes() == (serving / name).read_bytes(), name

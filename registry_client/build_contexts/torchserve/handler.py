@@ -1,40 +1,44 @@
-"""TorchServe's handler for any TorchScript model: JSON numbers in, JSON numbers out.
-
-A question is ``{"data": [[…]]}`` or the list itself; each is one row of the model's input, or several.
-"""
+"""TorchServe's handler: rows of numbers in, the model's answer to each row out."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
-from ts.torch_handler.base_handler import BaseHandler
 
 
-class TensorHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no types.
-    """Rows of numbers, as one batch."""
+class Handler:
+    """Answers ``{"data": [[…], …]}`` with ``{"predictions": [[…], …]}``."""
 
-    def preprocess(self, data: Sequence[dict[str, Any]]) -> Any:
-        """One tensor of all questions."""
-        self._lengths = []
-        rows: list[Any] = []
-        for question in data:
-            asked = read(question)
-            self._lengths.append(len(asked))
-            rows.extend(asked)
-        return torch.tensor(rows, dtype=torch.float32, device=self.device)
+    def initialize(self, context: Any) -> None:
+        """Load the archive's model; TorchServe calls this once in each worker."""
+        directory = Path(context.system_properties["model_dir"])
+        # TorchScript holds its own code, so another architecture needs no change here, and it is no pickle.
+        self._model = torch.jit.load(str(directory / context.manifest["model"]["serializedFile"])).eval()
 
-    def postprocess(self, data: Any) -> list[Any]:
-        """Each question's own rows."""
-        return [part.tolist() for part in torch.split(data, self._lengths)]
+    def handle(self, requests: Sequence[Mapping[str, Any]], context: Any) -> list[dict[str, Any]]:
+        """Answer each request of a batch; a wrong one gets 400, and the others their answers."""
+        return [self._answered(request, index, context) for index, request in enumerate(requests)]
+
+    def _answered(self, request: Mapping[str, Any], index: int, context: Any) -> dict[str, Any]:
+        try:
+            rows = torch.tensor(asked(request), dtype=torch.float32)
+            with torch.inference_mode():
+                return {"predictions": self._model(rows).tolist()}
+        except (ValueError, TypeError, RuntimeError) as error:
+            # RuntimeError is what PyTorch raises for a shape that the model does not take.
+            context.set_response_status(code=400, phrase="Bad Request", idx=index)
+            return {"error": str(error)}
 
 
-def read(question: dict[str, Any]) -> list[Any]:
-    """The rows of one question; TorchServe gives JSON decoded, or its bytes."""
-    body = question.get("data", question.get("body", question))
+def asked(request: Mapping[str, Any]) -> Any:
+    """The rows of a request; TorchServe has decoded its JSON, or left the bytes."""
+    body = request.get("body")
     if isinstance(body, (bytes, bytearray)):
         body = json.loads(body)
-    asked = body["data"] if isinstance(body, dict) else body
-    return asked if asked and isinstance(asked[0], list) else [asked]
+    if not isinstance(body, dict) or "data" not in body:
+        raise ValueError('want {"data": [[number, …], …]}')
+    return body["data"]
