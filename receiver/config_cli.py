@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, TextIO
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from receiver.config import Config, Source
     from receiver.ledger_cli import Run
     from receiver.missed import Missed
-    from receiver.reconcile import Found, Memory, Reconcile
+    from receiver.reconcile import Found, Reconcile
     from registry_client.api import WandbApi
 
 _WAIT = 120
@@ -180,7 +179,9 @@ def _source(config: Config, name: str | None) -> Source:
 
 
 def _reconcile(arguments: argparse.Namespace, environ: Mapping[str, str], out: TextIO, err: TextIO) -> int:
-    from receiver.ledger import Ledger  # noqa: PLC0415 - the receiver's extra may be missing
+    from receiver.application import rules_of  # noqa: PLC0415 - the receiver's extra may be missing
+    from receiver.ledger import Ledger  # noqa: PLC0415 - as above
+    from receiver.reconcile import Reconcile  # noqa: PLC0415 - as above
 
     config = configure(environ, arguments.config)
     if not any(route.reconcile for route in config.routes):
@@ -189,7 +190,7 @@ def _reconcile(arguments: argparse.Namespace, environ: Mapping[str, str], out: T
     with closing(_Wandb(config)) as wandb, Ledger.open(url) as ledger:
         if wandb.api is None:
             raise SettingsError([_NO_KEY])
-        story = _story(config, wandb.api, ledger)
+        story = Reconcile.of(config, rules_of(config), wandb.api, ledger, _now)
         found = story.look(everything=arguments.all, keep=not arguments.dry_run)
         _tell(found, out, err)
         if arguments.dry_run or not found.missed:
@@ -207,25 +208,6 @@ def _still(before: Sequence[Missed], now: Sequence[Missed]) -> tuple[Missed, ...
     """Of what seemed missed, what still does."""
     names = {(each.name, each.artifact_id) for each in now}
     return tuple(each for each in before if (each.name, each.artifact_id) in names)
-
-
-def _story(config: Config, wandb: WandbApi, ledger: Memory) -> Reconcile:
-    from receiver import plan  # noqa: PLC0415 - the receiver's extra may be missing
-    from receiver.application import rules_of  # noqa: PLC0415 - as above
-    from receiver.intake import new_id  # noqa: PLC0415 - as above
-    from receiver.reconcile import Reconcile  # noqa: PLC0415 - as above
-
-    return Reconcile(
-        routes=config.routes,
-        sources=config.sources,
-        registry=wandb,
-        memory=ledger,
-        now=_now,
-        new_id=new_id,
-        plan=partial(plan.plan, rules=rules_of(config)),
-        window=config.ledger.duplicate_window,
-        hidden=config.all_secrets,
-    )
 
 
 def _tell(found: Found, out: TextIO, err: TextIO) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 from receiver import plan
-from receiver.config import Source
+from receiver.config import Config, Source
 from receiver.delivery import Baseline, Delivery, Receipt
 from receiver.dispatch import Dispatch
 from receiver.errors import BadPayloadError
+from receiver.intake import new_id
 from receiver.missed import (
     NOTHING,
     Missed,
@@ -24,6 +26,7 @@ from receiver.missed import (
     slots_of,
     watched,
 )
+from receiver.plan import Rules
 from receiver.routing.planned import Arrival
 from receiver.routing.route import Route
 from receiver.routing.speaking import may_speak
@@ -109,6 +112,23 @@ class Reconcile:
     plan: Callable[[Arrival], Sequence[Dispatch]]
     window: timedelta = timedelta(minutes=10)
     hidden: tuple[Secret, ...] = ()
+
+    @classmethod
+    def of(
+        cls, config: Config, rules: Rules, registry: Registry, memory: Memory, now: Callable[[], datetime]
+    ) -> Reconcile:
+        """The story by a configuration; ``rules`` are what it says of planning."""
+        return cls(
+            routes=config.routes,
+            sources=config.sources,
+            registry=registry,
+            memory=memory,
+            now=now,
+            new_id=new_id,
+            plan=partial(plan.plan, rules=rules),
+            window=config.ledger.duplicate_window,
+            hidden=config.all_secrets,
+        )
 
     def look(
         self, names: Collection[str] | None = None, *, everything: bool = False, keep: bool = True

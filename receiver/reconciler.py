@@ -44,25 +44,30 @@ class Reconciler:
 
     def __init__(
         self,
-        story: Reconcile,
+        story: Callable[[], Reconcile | None],
         *,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
         wake: Callable[[], None] = lambda: None,
     ) -> None:
-        """``wake`` is called when there is something to send."""
+        """Tell it how to get the story, and whom to wake.
+
+        Args:
+            story: By the configuration in force; None where W&B cannot be asked.
+            now: The clock.
+            wake: Is called when there is something to send.
+        """
         self._story = story
         self._now = now
         self._wake = wake
         self._sightings = Sightings()
-        self._every = {route.name: route.reconcile for route in story.routes if route.reconcile is not None}
-        self._due = dict.fromkeys(self._every, now() + _FIRST_AFTER)
+        self._first = now() + _FIRST_AFTER
+        self._due: dict[str, datetime] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="reconciler", daemon=True)
 
     def start(self) -> None:
-        """Begin, where a route wants it."""
-        if self._every:
-            self._thread.start()
+        """Begin."""
+        self._thread.start()
 
     def stop(self, timeout: float) -> None:
         """Reconcile no more."""
@@ -72,24 +77,27 @@ class Reconciler:
 
     def turn(self) -> list[Caught]:
         """Compare each route that is due, catch up what was missed for long enough; tell what came of it."""
-        now = self._now()
+        now, story = self._now(), self._story()
+        routes = story.routes if story else ()
+        every = {route.name: route.reconcile for route in routes if route.reconcile is not None}
+        self._due = {name: self._due.get(name, self._first) for name in every}
         caught: list[Caught] = []
-        for route, every in self._every.items():
-            if self._due[route] <= now and not self._stopping.is_set():
-                self._due[route] = now + every  # Also when it fails: W&B is not asked more often.
-                caught += self._one(route, now)
-                if self._sightings.waiting(route):
-                    self._due[route] = now + min(every, PATIENCE)
+        for name, often in every.items():
+            if story is None or self._due[name] > now or self._stopping.is_set():
+                continue
+            self._due[name] = now + often  # Also when it fails: W&B is not asked more often.
+            caught += self._one(story, name, now)
+            if self._sightings.waiting(name):
+                self._due[name] = now + min(often, PATIENCE)
         return caught
 
-    def _one(self, route: str, now: datetime) -> list[Caught]:
-        found = self._story.look({route})
+    def _one(self, story: Reconcile, name: str, now: datetime) -> list[Caught]:
+        found = story.look({name})
         for problem in found.problems:
             _log.warning("reconciling: %s", problem)
-        caught = []
-        for promotion in self._sightings.ripe(route, found.missed, now):
-            caught.append(self._story.catch_up(promotion))
-            _log_caught(caught[-1])
+        caught = [story.catch_up(promotion) for promotion in self._sightings.ripe(name, found.missed, now)]
+        for each in caught:
+            _log_caught(each)
         if any(each.receipt and not each.receipt.duplicate for each in caught):
             self._wake()
         return caught
@@ -108,7 +116,8 @@ class Reconciler:
             _log.error("reconciling: unexpected %s\n%s", type(error).__name__, where)
 
     def _pause(self) -> timedelta:
-        wait = min(self._due.values()) - self._now()
+        now = self._now()
+        wait = min(self._due.values(), default=max(self._first, now + LONGEST_WAIT)) - now
         return min(max(wait, timedelta(seconds=1)), LONGEST_WAIT)
 
 

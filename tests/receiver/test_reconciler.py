@@ -17,7 +17,7 @@ from tests.receiver.reconciling import REGISTRY, World, route
 
 def reconciler(world: World, wake: Callable[[], None] = lambda: None) -> Reconciler:
     """One that has taken its first look."""
-    one = Reconciler(world.story, now=world.clock, wake=wake)
+    one = Reconciler(lambda: world.story, now=world.clock, wake=wake)
     world.clock.move(minutes=1)
     assert one.turn() == []
     return one
@@ -121,7 +121,7 @@ def test_a_fault_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
     again = threading.Event()
     world = World(route(every=timedelta(0)))
     object.__setattr__(world.story, "look", broken)
-    one = Reconciler(world.story, now=world.clock)
+    one = Reconciler(lambda: world.story, now=world.clock)
     world.clock.move(minutes=1)
     one._pause = lambda: timedelta(0)  # type: ignore[method-assign]
     one.start()
@@ -132,15 +132,21 @@ def test_a_fault_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
     assert "reconciling: unexpected ZeroDivisionError" in caplog.text
 
 
-def test_nothing_to_reconcile_starts_no_thread() -> None:
+def test_another_configuration_counts_from_the_next_turn_on() -> None:
     """
-    And can be stopped all the same.
+    A route that is new is looked at, one that is gone is not; without W&B none is.
     """
-    one = Reconciler(World(route(every=None)).story)
-    one.start()
-    one.stop(1)
+    before, after = World(route("gone")), World(route("new"))
+    stories = [None, after.story, before.story]
+    one = Reconciler(lambda: stories[-1], now=before.clock)
+    for _ in range(3):
+        before.clock.move(hours=1)
+        assert one.turn() == []
+        stories = stories[:-1] or [None]
 
-    assert "reconciler" not in {thread.name for thread in threading.enumerate()}
+    assert {key[0] for key in before.memory.baselines} == {"gone"}
+    assert {key[0] for key in after.memory.baselines} == {"new"}
+    assert one._pause() == timedelta(seconds=30)
 
 
 def test_a_pause_is_neither_nothing_nor_long() -> None:
@@ -148,9 +154,10 @@ def test_a_pause_is_neither_nothing_nor_long() -> None:
     At least a second, so that a clock that was set back does no harm; at most half a minute.
     """
     world = World()
-    one = Reconciler(world.story, now=world.clock)
+    one = reconciler(world)
 
-    assert one._pause() == timedelta(seconds=20)
+    world.clock.move(minutes=10, seconds=-7)
+    assert one._pause() == timedelta(seconds=7)
     world.clock.move(hours=-1)
     assert one._pause() == timedelta(seconds=30)
     world.clock.move(hours=2)
