@@ -16,8 +16,8 @@ from receiver.secret import Secret
 class RunNewsStore(Protocol):
     """The ledger, as far as it is needed here."""
 
-    def record_run(self, repository: str, run: Run, now: datetime, /) -> int:
-        """Note how the run of one of our dispatches goes; tell how many notices that called for."""
+    def record_run(self, repository: str, run: Run, now: datetime, /) -> Sequence[object]:
+        """Note how the run of one of our dispatches goes; return what that changed."""
         ...
 
 

@@ -180,7 +180,9 @@ def _pages(doors: Callable[[], Doors], checks: Mapping[str, Check]) -> Blueprint
             body = _body(request.environ)
         except RejectedError as error:
             return _Answer(partial(_rejected, error))
-        later = _Later(partial(_of_github, door, body, dict(request.headers)))
+        signed_as = request.headers.get(github_webhook.HEADER)
+        event = request.headers.get(github_webhook.EVENT_HEADER)
+        later = _Later(partial(_of_github, door, body, signed_as, event))
         return _Answer(later.tell, later.wait)
 
     @pages.get("/healthz")
@@ -251,11 +253,9 @@ def _unknown(source: str) -> _Told:
     return _Told(404, {"status": "rejected", "reason": "unknown-source", "message": message})
 
 
-def _of_github(door: GitHubDoor, body: bytes, headers: Mapping[str, str]) -> _Told:
+def _of_github(door: GitHubDoor, body: bytes, signed_as: str | None, event: str | None) -> _Told:
     try:
-        noted = door.receive(
-            body, headers.get(github_webhook.HEADER), headers.get(github_webhook.EVENT_HEADER)
-        )
+        noted = door.receive(body, signed_as, event)
     except RejectedError as error:
         return _rejected(error)
     return _Told(200, {"status": "noted" if noted else "nothing to note"}, log="noted" if noted else "-")

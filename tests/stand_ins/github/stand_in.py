@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -255,6 +258,22 @@ class GitHubStandIn:
             )
             self._state.runs.append(run)
             return run
+
+    def end_run(self, run: Run, conclusion: str) -> None:
+        """Let a run come to its end."""
+        with self._state.changed:
+            run.status, run.conclusion = "completed", conclusion
+
+    def workflow_run_webhook(self, run: Run, secret: str) -> tuple[bytes, dict[str, str]]:
+        """What GitHub posts of a run to a webhook with that secret: body and headers."""
+        told = {
+            "action": "completed" if run.status == "completed" else "requested",
+            "workflow_run": documents.run(run, self.url, self._html_url),
+            "repository": {"id": run.repository.id, "full_name": run.repository.name},
+        }
+        body = json.dumps(told).encode()
+        signed = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+        return body, {"X-GitHub-Event": "workflow_run", "X-Hub-Signature-256": f"sha256={signed}"}
 
     def event(self, dispatched: Dispatched) -> dict[str, Any]:
         """Return the event file that a runner gets for this dispatch."""

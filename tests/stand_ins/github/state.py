@@ -143,7 +143,7 @@ class Deployment:
     statuses: list[dict[str, Any]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
     """A workflow run that a dispatch started."""
 
@@ -153,6 +153,8 @@ class Run:
     display_title: str
     event: str
     created_at: datetime
+    status: str = "queued"
+    conclusion: str | None = None
 
 
 @dataclass
