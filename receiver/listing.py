@@ -8,12 +8,14 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
-from receiver.delivery import AttemptRecord, DeliveryRecord, DispatchRecord, Rejection
-from receiver.dispatch import Pause
+from receiver.delivery import AttemptRecord, DeliveryRecord, DispatchRecord, DispatchState, Rejection
+from receiver.dispatch import DispatchKind, Pause
 from receiver.moment import iso
+from receiver.plan import DEFAULT_ROUTE
+from receiver.run import NO_RUN, NOT_SEEN
 from registry_client.escaping import printable
 
-EVERYTHING = "*"  # A pause of it holds up every repository.
+EVERYTHING = "*"  # A pause of it holds up every repository, and nothing that goes elsewhere.
 _NONE = "Nothing was delivered yet."
 
 
@@ -43,9 +45,10 @@ def whole(delivery: DeliveryRecord) -> str:
         f"event       {delivery.event or '-'}",
         *(f"  {name}: {value}" for name, value in delivery.fields.items()),
         *_repeats(delivery),
+        *_found(delivery),
     ]
-    for dispatch in delivery.dispatches:
-        lines += ["", *_dispatch(dispatch)]
+    for dispatch, notices in _with_notices(delivery):
+        lines += ["", *_dispatch(dispatch), *(line for notice in notices for line in _notice(notice))]
     return _text(lines)
 
 
@@ -67,10 +70,14 @@ def _short(delivery: DeliveryRecord) -> Iterator[str]:
     what = delivery.fields.get("artifact_version_string") or delivery.fields.get("artifact_version") or "-"
     alias = delivery.fields.get("alias")
     label = f" ({alias})" if alias else ""
-    again = f", repeated {_times(delivery.repeats)}" if delivery.repeats else ""
+    again = ", reconciled" if delivery.reconciled else ""
+    again += f", repeated {_times(delivery.repeats)}" if delivery.repeats else ""
     yield f"{delivery.id}  {_time(delivery.received_at)}  {delivery.event or '-'}  {what}{label}{again}"
-    for dispatch in delivery.dispatches:
-        yield f"  → {dispatch.repository} {dispatch.event_type}: {_state(dispatch)}"
+    if delivery.unrouted:
+        yield "  unrouted"
+    for dispatch, notices in _with_notices(delivery):
+        yield f"  → {_where(dispatch)}: {_state(dispatch)}"
+        yield from (f"      {line}" for line in (*_run(dispatch), *_reported(dispatch), *_told(notices)))
 
 
 def _repeats(delivery: DeliveryRecord) -> Iterator[str]:
@@ -79,11 +86,77 @@ def _repeats(delivery: DeliveryRecord) -> Iterator[str]:
         yield f"repeated    {_times(delivery.repeats)}{last}; a repeat changes nothing"
 
 
+def _found(delivery: DeliveryRecord) -> Iterator[str]:
+    if delivery.reconciled:
+        yield "reconciled  no webhook told it: it was found by comparing with W&B"
+    if delivery.unrouted:
+        yield "unrouted    no route wants it: nothing is sent"
+
+
+def _with_notices(delivery: DeliveryRecord) -> list[tuple[DispatchRecord, list[DispatchRecord]]]:
+    """Each dispatch, with the notices about it."""
+    notices = [each for each in delivery.dispatches if each.about is not None]
+    return [
+        (dispatch, [notice for notice in notices if notice.about == dispatch.id])
+        for dispatch in delivery.dispatches
+        if dispatch.about is None
+    ]
+
+
+def _where(dispatch: DispatchRecord) -> str:
+    """Where it goes, and by which route where that does not say so already."""
+    where = f"{dispatch.repository} {dispatch.event_type}".rstrip()
+    known = dispatch.route in {None, DEFAULT_ROUTE} or dispatch.repository.endswith(f":{dispatch.route}")
+    return where if known else f"{where} by {dispatch.route}"
+
+
+def _run(dispatch: DispatchRecord) -> Iterator[str]:
+    if dispatch.run_status == NOT_SEEN:
+        yield "no run was seen"
+    elif dispatch.run_url or dispatch.run_status:
+        went = dispatch.run_conclusion or dispatch.run_status
+        yield " ".join(text for text in ("run", went, dispatch.run_url) if text)
+
+
+def _reported(dispatch: DispatchRecord) -> Iterator[str]:
+    if dispatch.report is not None:
+        told = [dispatch.report.get(name) for name in ("state", "url", "image", "problem")]
+        yield " ".join(["reported", *(str(text) for text in told if text)])
+
+
+def _told(notices: Sequence[DispatchRecord]) -> Iterator[str]:
+    """Who was told of what, in one line."""
+    if notices:
+        yield f"told {', '.join(map(_notice_of, notices))}"
+
+
+def _notice_of(notice: DispatchRecord) -> str:
+    state = "" if notice.state is DispatchState.SENT else f" ({notice.state.value})"
+    return f"{_channel(notice)}: {notice.event_type}{state}"
+
+
+def _notice(notice: DispatchRecord) -> Iterator[str]:
+    yield f"notice      {_channel(notice)}: {notice.event_type}: {_state(notice)}"
+    if notice.detail and notice.state is not DispatchState.SENT:
+        yield f"            {notice.detail}"
+
+
+def _channel(notice: DispatchRecord) -> str:
+    return notice.repository.partition(":")[2]
+
+
 def _dispatch(dispatch: DispatchRecord) -> Iterator[str]:
-    yield f"dispatch    {dispatch.repository} {dispatch.event_type}: {_state(dispatch)}"
+    yield f"dispatch    {_where(dispatch)}: {_state(dispatch)}"
+    if dispatch.kind is not DispatchKind.REPOSITORY_DISPATCH:
+        yield f"kind        {dispatch.kind.value}"
     yield f"key         {dispatch.key}"
-    if dispatch.run_url:
-        yield f"run         {dispatch.run_url}"
+    if dispatch.run_status == NOT_SEEN:
+        yield f"run         {NO_RUN}"
+    else:
+        yield from (f"run         {line.removeprefix('run ')}" for line in _run(dispatch))
+    if dispatch.report is not None:
+        yield f"report      {dispatch.report.get('state') or '-'}"
+        yield from (f"  {name}: {told}" for name, told in dispatch.report.items() if name != "state")
     if dispatch.detail:
         yield f"            {dispatch.detail}"
     for attempt in dispatch.attempts:
@@ -117,7 +190,9 @@ def _rejection(rejection: Rejection) -> str:
 
 def _pause(pause: Pause) -> str:
     if pause.scope == EVERYTHING:
-        return f"  everything  until {_time(pause.until)}  {pause.reason}: GitHub asked us to wait"
+        return f"  GitHub  until {_time(pause.until)}  {pause.reason}: GitHub asked us to wait"
+    if not pause.failures:
+        return f"  {pause.scope}  until {_time(pause.until)}  {pause.reason}: it asked us to wait"
     failed = f"failed {_times(pause.failures)} in a row"
     return f"  {pause.scope}  until {_time(pause.until)}  {pause.reason}: {failed}, then one is tried"
 

@@ -352,7 +352,7 @@ def test_pauses_are_told() -> None:
 
     assert text.splitlines()[2:] == [
         "Paused:",
-        "  everything  until 2026-11-20 12:00:00Z  rate-limited: GitHub asked us to wait",
+        "  GitHub  until 2026-11-20 12:00:00Z  rate-limited: GitHub asked us to wait",
         "  acme/serving  until 2026-11-20 12:00:00Z  github-502: failed 6 times in a row, then one is tried",
     ]
     assert json.loads(listing.overview_json([], [], pauses))["pauses"][1]["failures"] == 6

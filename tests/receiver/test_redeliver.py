@@ -103,7 +103,7 @@ def test_what_is_paused(url: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["deliveries", *arguments]) == 0
         told = capsys.readouterr().out
         until = (NOW + timedelta(hours=1)).strftime("%Y-%m-%d %H:%M:%SZ")
-        assert f"\nPaused:\n  everything  until {until}  rate-limited: GitHub asked us to wait\n" in told
+        assert f"\nPaused:\n  GitHub  until {until}  rate-limited: GitHub asked us to wait\n" in told
 
 
 def test_redeliver(url: str, dead: str, capsys: pytest.CaptureFixture[str]) -> None:
