@@ -78,8 +78,8 @@ def _with_default(template: str, name: str, value: str) -> str:
 def _torchscript(paths: Sequence[str]) -> str:
     if missing := [name for name in _TORCHSERVE_NEEDS if name not in paths]:
         raise BuildContextError(
-            "context: torchserve wants model.pt (TorchScript) and sample.json (what it predicts for what) at the "
-            f"top of the artifact, but {' and '.join(missing)} is not among {_some(paths)}"
+            "context: torchserve wants model.pt (TorchScript) and sample.json (what it predicts) at the top "
+            f"of the artifact, but {' and '.join(missing)} is not among {_some(paths)}"
         )
     return _TORCHSERVE_NEEDS[0]
 
