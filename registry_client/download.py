@@ -42,7 +42,6 @@ class Download:
         references: Those of them that lie elsewhere and were left out.
         fetched: Bytes that came over the wire.
         reused: Bytes that were here already: in the directory, in a cache, or under another name.
-        provenance: The file that tells where all of it is from, if one was written.
     """
 
     directory: Path
@@ -51,7 +50,6 @@ class Download:
     references: tuple[ManifestEntry, ...] = ()
     fetched: int = 0
     reused: int = 0
-    provenance: Path | None = None
 
     @property
     def present(self) -> Manifest:

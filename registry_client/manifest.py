@@ -34,7 +34,6 @@ class ManifestEntry:
         path: Relative, POSIX, safe to join to a directory on this machine.
         digest: Base64; of a reference whatever its storage calls the content, perhaps an ETag.
         reference: Where the content lies, for a reference; else None.
-        etag: Of a reference, as its storage gave it, where that is told.
         version_id: Of a reference, its storage's own name for these bytes, where it keeps several.
     """
 
@@ -44,7 +43,6 @@ class ManifestEntry:
     algorithm: DigestAlgorithm
     birth_artifact_id: str | None
     reference: str | None
-    etag: str | None = None
     version_id: str | None = None
 
 
@@ -198,7 +196,6 @@ def _entry(path: str, data: Any, problems: _Problems) -> ManifestEntry | None:
         algorithm=_ALGORITHMS[_algorithm_name(data)],
         birth_artifact_id=data.get("birthArtifactID"),
         reference=data.get("ref"),
-        etag=_extra(data).get("etag") if data.get("ref") is not None else None,
         version_id=_version_id(data),
     )
 
@@ -227,9 +224,7 @@ def _entry_problems(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _pointer_problems(data: Mapping[str, Any]) -> Iterator[str]:
-    etag, version = _extra(data).get("etag"), _extra(data).get("versionID")
-    if etag is not None and not (isinstance(etag, str) and etag.isprintable()):
-        yield f"extra.etag should be printable text, got {etag!r}"
+    version = _extra(data).get("versionID")
     if version is not None and not (
         (isinstance(version, str) and version.isprintable())
         or (isinstance(version, int) and not isinstance(version, bool))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol, TextIO
 
 _BAR = 30
@@ -142,13 +142,6 @@ def progress_for(stream: TextIO, environ: Mapping[str, str]) -> Bar | Lines:
     """A bar where a person looks on, lines where a log is kept."""
     person = stream.isatty() and not environ.get("CI") and environ.get("TERM") != "dumb"
     return Bar(stream) if person else Lines(stream)
-
-
-def counted(chunks: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
-    """Pass the bytes on, and tell their number."""
-    for chunk in chunks:
-        yield chunk
-        progress.advance(len(chunk))
 
 
 def in_words(size: float) -> str:

@@ -130,7 +130,7 @@ def test_the_file_has_all_that_a_clouds_own_tool_needs(registry: FakeRegistry) -
     text = as_text(
         version,
         [
-            pointer("s3://b/x", "abc", 5, version_id="v1", etag="abc"),
+            pointer("s3://b/x", "abc", 5, version_id="v1"),
             pointer("https://example.org/x?sig=1", "https://example.org/x?sig=1"),
             pointer("wandb-artifact://41727469666163743a31/x", "XUFAKrxLKna5cZ2REBfFkg=="),
         ],
