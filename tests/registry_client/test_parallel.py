@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -123,7 +123,7 @@ def test_stopping_ends_both_sides() -> None:
     """
     stopped, ended = threading.Event(), threading.Event()
 
-    def items() -> Iterator[int]:
+    def items() -> Generator[int, None, None]:
         try:
             yield from range(100)
         finally:
