@@ -20,7 +20,6 @@ __all__ = ["DEFAULT_BASE_URL", "ApiKey", "Auth", "api_key", "base_url", "is_loop
 
 Auth = Literal["key", "oidc"]
 _SHORTEST_KEY = 40
-_JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class ApiKey:
     def parse(cls, text: str, source: str) -> ApiKey:
         """Read a key, or raise ConfigurationError, which names the source and never the key."""
         key = text.strip()
-        if _JWT.fullmatch(key):
+        if oidc.JWT.fullmatch(key):
             return cls(key, source)
         if not re.fullmatch(r"[\w-]+", key, re.ASCII):
             raise ConfigurationError(

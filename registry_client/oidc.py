@@ -23,7 +23,7 @@ TOKEN_FILE = "WANDB_IDENTITY_TOKEN_FILE"  # noqa: S105 - a variable's name
 RENEW_BEFORE = 300.0  # Seconds before its end that a token counts as used up, as for W&B's own client.
 _NEW = 30.0  # Seconds; one so new that is refused will be refused again.
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-_JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 _TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _OK, _REFUSED = 200, range(400, 500)
 _MOST = 1024 * 1024
@@ -230,7 +230,7 @@ def _exchange(
 
 
 def _checked(token: str, source: str) -> str:
-    if not _JWT.fullmatch(token):
+    if not JWT.fullmatch(token):
         raise ConfigurationError(
             f"{source} holds no identity token: want a JWT, three parts with dots between"
         )
