@@ -16,6 +16,7 @@ from typing import BinaryIO, Literal
 
 from registry_client.digest import Promise, verified
 from registry_client.errors import VerificationError
+from registry_client.files import free_bytes, write_all
 from registry_client.version import DigestAlgorithm
 
 if sys.platform != "win32":
@@ -64,7 +65,7 @@ class Cache:
         limit: int | None = None,
         links: Literal["reflink", "hard"] = "reflink",
         clone: Callable[[int, int], bool] = reflink,
-        free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+        free: Callable[[Path], int] = free_bytes,
         now: Callable[[], float] = time.time,
     ) -> None:
         """Use that directory, which is made when something is added.
@@ -168,7 +169,7 @@ class Cache:
                 copying = None if cloned else target
                 for chunk in verified(_chunks(target if target and cloned else source), entry):
                     if copying is not None:
-                        _write_all(copying, chunk)
+                        write_all(copying.fileno(), chunk)
                     advance(len(chunk))
             if target is None:
                 _check_same(into, source)
@@ -255,12 +256,6 @@ def _new(path: Path) -> BinaryIO:
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
     while chunk := file.read(_CHUNK):
         yield chunk
-
-
-def _write_all(file: BinaryIO, chunk: bytes) -> None:
-    view = memoryview(chunk)
-    while view:
-        view = view[os.write(file.fileno(), view) :]
 
 
 def _linked(source: Path, target: Path) -> bool:
