@@ -1,4 +1,4 @@
-"""What action.yml runs: the artifact of an event becomes a proven directory, outputs and a summary."""
+"""What action.yml runs: an event becomes a proven directory, outputs, a summary; and report/action.yml."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TextIO
 
-from registry_client import __version__, credentials
+from registry_client import __version__, credentials, report_step
 from registry_client.api import WandbApi
 from registry_client.build_context import write_build_context
 from registry_client.build_context_recipe import ContextKind
@@ -75,9 +75,13 @@ def main(
         workflow.mask(key)  # Before anything else is printed.
     with unwinding(signal.SIGINT, signal.SIGTERM):
         try:
-            run(with_inputs(environ), workflow, now)
+            if "report" in arguments:
+                report_step.run(with_inputs(environ), _event(environ), workflow, now)
+            else:
+                run(with_inputs(environ), workflow, now)
         except RegistryError as error:
-            hint = _WHAT_TO_DO.get(error.reason)
+            hints = report_step.WHAT_TO_DO if "report" in arguments else _WHAT_TO_DO
+            hint = hints.get(error.reason)
             told = f"{error}\n{hint}" if hint else str(error)
             return _failed(workflow, error.reason, told, error.exit_code)
         except SystemExit as stopped:

@@ -1,4 +1,4 @@
-"""The commands `handoff resolve`, `list`, `download` and `cat`."""
+"""The commands `handoff resolve`, `list`, `download`, `cat` and `mark`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TextIO
 
-from registry_client import __version__, connect, listing
+from registry_client import __version__, connect, listing, mark_cli
 from registry_client.api import WandbApi
 from registry_client.cache import Cache
 from registry_client.download import Download, download
@@ -41,7 +41,7 @@ _ENVIRONMENT = (
 
 
 def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add all four; each sets ``run``, to be called with arguments, environment, stdout and stderr."""
+    """Add all five; each sets ``run``, to be called with arguments, environment, stdout and stderr."""
     resolving = _command(subparsers, "resolve", _resolve, "say which version a name means now")
     listing_files = _command(subparsers, "list", _list, "list a version's files, the manifest verified")
     downloading = _command(
@@ -53,6 +53,10 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     for parser in (listing_files, downloading):
         _add_selection(parser)
     _add_download(downloading)
+    marking = _command(
+        subparsers, "mark", mark_cli.mark, "write aliases, tags, metadata and links to a version"
+    )
+    mark_cli.add_arguments(marking)
     writing.add_argument("path", metavar="PATH", help="as `handoff list` has it")
     writing.description = (
         "Up to 8 MiB, not a byte is written before all are verified; a larger file is verified while it is "

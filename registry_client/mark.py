@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from registry_client.errors import ConfigurationError, InvalidReferenceError
@@ -93,6 +93,13 @@ class Changes:
     def of_the_source(self) -> bool:
         """Whether something changes that belongs to the version where it was logged."""
         return bool(self.tags or self.without_tags or self.metadata)
+
+    def parts(self) -> Iterator[Changes]:
+        """What W&B takes at a time; what it refuses most is asked for first."""
+        every = [Changes(aliases=self.aliases), Changes(without_aliases=self.without_aliases)]
+        every += [Changes(links=(each,)) for each in self.links]
+        every.append(replace(self, aliases=(), without_aliases=(), links=()))
+        yield from (part for part in every if part.lines())
 
     def lines(self) -> tuple[str, ...]:
         """Each change in words, in the order in which they are made."""

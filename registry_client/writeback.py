@@ -98,47 +98,43 @@ def prepare(version: ArtifactVersion, marks: Marks, registry: Registry) -> Chang
     return changes
 
 
-def write(changes: Changes, version: ArtifactVersion, registry: Registry) -> None:
+def write(
+    changes: Changes,
+    version: ArtifactVersion,
+    registry: Registry,
+    made: Callable[[Changes], object] = lambda _: None,
+) -> None:
     """Make the changes, in the order of ``Changes.lines``; a second time changes nothing more.
+
+    Args:
+        changes: As ``prepare`` told them.
+        version: What is marked.
+        registry: Where.
+        made: Is told each part when it is made.
 
     Raises:
         RegistryError: W&B refused one, or could not be asked; the message says what is done and what is not.
     """
     left = list(changes.lines())
-    for made, change in _steps(changes, version, registry.marks):
+    for part in changes.parts():
         try:
-            change()
+            _write(part, version, registry.marks)
         except RegistryError as error:
             raise _stopped(error, changes.lines(), left) from error
-        del left[:made]
+        made(part)
+        del left[: len(part.lines())]
 
 
-def _steps(
-    changes: Changes, version: ArtifactVersion, marks: Changing
-) -> Iterator[tuple[int, Callable[[], None]]]:
-    """Each change, with how many of the lines it is: what W&B refuses most is asked for first."""
-    if changes.aliases:
-        yield (
-            len(changes.aliases),
-            lambda: marks.add_aliases(version.id, version.collection, changes.aliases),
-        )
-    if changes.without_aliases:
-        yield (
-            len(changes.without_aliases),
-            lambda: marks.remove_aliases(version.id, version.collection, changes.without_aliases),
-        )
-    for linking in changes.links:
-        yield 1, lambda: marks.link(version.id, linking.collection, linking.aliases)  # noqa: B023 - called at once
-    if changes.of_the_source:
-        yield (
-            len(changes.tags) + len(changes.without_tags) + len(changes.metadata),
-            lambda: marks.update(
-                version.id,
-                tags=changes.tags,
-                without_tags=changes.without_tags,
-                metadata=changes.whole_metadata if changes.metadata else None,
-            ),
-        )
+def _write(part: Changes, version: ArtifactVersion, marks: Changing) -> None:
+    if part.aliases:
+        marks.add_aliases(version.id, version.collection, part.aliases)
+    if part.without_aliases:
+        marks.remove_aliases(version.id, version.collection, part.without_aliases)
+    for linking in part.links:
+        marks.link(version.id, linking.collection, linking.aliases)
+    if part.of_the_source:
+        whole = part.whole_metadata if part.metadata else None
+        marks.update(version.id, tags=part.tags, without_tags=part.without_tags, metadata=whole)
 
 
 def _stopped(error: RegistryError, lines: Sequence[str], left: Sequence[str]) -> RegistryError:
