@@ -12,9 +12,9 @@ from typing import Protocol
 from registry_client import following
 from registry_client.errors import ConfigurationError, TargetError
 from registry_client.files import Tree, check_target, free_bytes
-from registry_client.filling import Cache, Filling, Wanted
+from registry_client.filling import Cache, Filling
 from registry_client.manifest import Manifest, ManifestEntry
-from registry_client.origins import Origins
+from registry_client.origins import Held, Origins
 from registry_client.outside import Outside
 from registry_client.present import Present, plain_form, present, some
 from registry_client.progress import Progress, Quiet
@@ -152,15 +152,6 @@ class _Call:
     outside: Outside | None
 
     @property
-    def wanted(self) -> list[Wanted]:
-        """The files that W&B holds."""
-        own = self.origins.manifest
-        return [
-            *(Wanted(entry.path, entry, self.version, own) for entry in own.entries),
-            *(Wanted(each.path, each.entry, each.version, each.manifest) for each in self.origins.followed),
-        ]
-
-    @property
     def key(self) -> str:
         """What names this content, so that the next try finds what this one leaves."""
         return self.manifest.digest(self.version.digest_algorithm)[:_KEY]
@@ -178,7 +169,7 @@ def _have(  # noqa: PLR0913 - by keyword
     free: Callable[[Path], int],
 ) -> int:
     """Have the directory; how many bytes came over the wire for it."""
-    wanted, elsewhere = call.wanted, call.origins.outside
+    wanted, elsewhere = call.origins.held(call.version), call.origins.outside
     there = _there(call.into, wanted, elsewhere, threads)
     if there is not None:
         if not replace:
@@ -210,7 +201,7 @@ def _have(  # noqa: PLR0913 - by keyword
 
 
 def _there(
-    into: Path, wanted: Sequence[Wanted], elsewhere: Sequence[ManifestEntry], threads: int
+    into: Path, wanted: Sequence[Held], elsewhere: Sequence[ManifestEntry], threads: int
 ) -> Present | None:
     """What the directory holds of the wanted files; None if there is nothing at all."""
     if not _names(into):

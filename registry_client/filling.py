@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial as bound
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +16,7 @@ from registry_client.errors import DiskFullError, FetchError, TargetError
 from registry_client.files import Tree
 from registry_client.lanes import Lanes, Task
 from registry_client.manifest import Manifest, ManifestEntry
+from registry_client.origins import Held
 from registry_client.parallel import in_parallel
 from registry_client.partial import Partial, name_of
 from registry_client.parts import PART
@@ -55,33 +56,11 @@ class Outside(Protocol):
         """End every fetch."""
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """A file to have.
-
-    Attributes:
-        path: Where it goes.
-        entry: Its entry in the version that holds it.
-        version: That version.
-        manifest: That version's, whole.
-    """
-
-    path: str
-    entry: ManifestEntry
-    version: ArtifactVersion
-    manifest: Manifest
-
-    @property
-    def here(self) -> ManifestEntry:
-        """Its entry under the path that it gets here."""
-        return self.entry if self.entry.path == self.path else replace(self.entry, path=self.path)
-
-
 @dataclass
 class Content:
     """Bytes to have once, though perhaps under several names."""
 
-    first: Wanted
+    first: Held
     paths: list[str] = field(default_factory=list)
 
     @property
@@ -100,7 +79,7 @@ class Filling:
     def __init__(  # noqa: PLR0913 - by keyword, but for the two of the sentence
         self,
         staging: Staging,
-        wanted: Sequence[Wanted],
+        wanted: Sequence[Held],
         *,
         fetcher: Callable[[ArtifactVersion, Manifest], Fetcher],
         progress: Progress,

@@ -13,7 +13,7 @@ from registry_client.errors import (
     ReferenceEntriesError,
 )
 from registry_client.manifest import Manifest, ManifestEntry
-from registry_client.origins import Followed, Origins
+from registry_client.origins import Held, Origins
 from registry_client.reference import ArtifactId
 from registry_client.references import InArtifact, ReferencePolicy
 from registry_client.resolve import Registry as Resolving
@@ -78,7 +78,7 @@ def _followed(
     version: ArtifactVersion, own: Manifest, pointers: tuple[ManifestEntry, ...], registry: Registry
 ) -> Origins:
     others, problems = _Others(registry), list[str]()
-    followed: list[Followed] = []
+    followed: list[Held] = []
     outside: list[ManifestEntry] = []
     for pointer in pointers:
         try:
@@ -86,14 +86,16 @@ def _followed(
         except _LostError as lost:  # noqa: PERF203 - each round may ask W&B
             problems.append(f"{pointer.path}: {lost}")
         else:
-            followed.extend([end] if isinstance(end, Followed) else [])
-            outside.extend([end] if isinstance(end, ManifestEntry) else [])
+            if isinstance(end, Held):
+                followed.append(end)
+            else:
+                outside.append(end)
     if problems:
         raise references.refused(version, problems)
     return Origins(own, tuple(followed), tuple(outside))
 
 
-def _end(pointer: ManifestEntry, others: _Others) -> Followed | ManifestEntry:
+def _end(pointer: ManifestEntry, others: _Others) -> Held | ManifestEntry:
     """Where a pointer leads in the end, from version to version."""
     entry, seen = pointer, set[tuple[str, str]]()
     while references.kind(entry) == references.IN_ARTIFACT:
@@ -113,5 +115,5 @@ def _end(pointer: ManifestEntry, others: _Others) -> Followed | ManifestEntry:
         if entry.digest != pointer.digest:
             raise _LostError(f"in {holder.name} it has the digest {entry.digest}, want {pointer.digest}")
         if entry.reference is None:
-            return Followed(pointer.path, holder, manifest, entry)
+            return Held(pointer.path, holder, manifest, entry)
     return replace(entry, path=pointer.path)

@@ -9,13 +9,13 @@ from registry_client.version import ArtifactVersion
 
 
 @dataclass(frozen=True)
-class Followed:
-    """A file that another version holds.
+class Held:
+    """A file that a version in W&B holds: the one that was asked for, or one that it points at.
 
     Attributes:
         path: Where it goes here.
         version: The version that holds it.
-        manifest: That version's, whole.
+        manifest: That version's.
         entry: Its entry there, with the path that it has there.
     """
 
@@ -27,7 +27,7 @@ class Followed:
     @property
     def here(self) -> ManifestEntry:
         """Its entry under the path that it gets here."""
-        return replace(self.entry, path=self.path)
+        return self.entry if self.entry.path == self.path else replace(self.entry, path=self.path)
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,14 @@ class Origins:
     """
 
     manifest: Manifest
-    followed: tuple[Followed, ...] = ()
+    followed: tuple[Held, ...] = ()
     outside: tuple[ManifestEntry, ...] = ()
     listed: tuple[ManifestEntry, ...] = ()
+
+    def held(self, version: ArtifactVersion) -> tuple[Held, ...]:
+        """All that W&B holds, in that version itself or in others."""
+        own = (Held(entry.path, version, self.manifest, entry) for entry in self.manifest.entries)
+        return (*own, *self.followed)
 
     @property
     def size(self) -> int:

@@ -51,7 +51,7 @@ def send(
         written += len(data)
 
     try:
-        with closing(_proven(version, manifest, alone, registry, sleep)) as chunks:
+        with closing(_proven(version, alone, registry, sleep)) as chunks:
             _send(chunks, told)
     except RegistryError as error:
         if written:
@@ -72,7 +72,6 @@ def _found(version: ArtifactVersion, manifest: Manifest, path: str) -> ManifestE
 
 def _proven(
     version: ArtifactVersion,
-    manifest: Manifest,
     alone: Manifest,
     registry: Registry,
     sleep: Callable[[float], object] | None,
@@ -81,13 +80,9 @@ def _proven(
     found = find_origins(version, alone, ReferencePolicy.FETCH, registry)
     for entry in found.outside:
         yield from Outside(registry, version, sleep=sleep).fetch(entry)
-    own = [(version, manifest, entry) for entry in found.manifest.entries]
-    for holder, whole, entry in [
-        *own,
-        *((each.version, each.manifest, each.entry) for each in found.followed),
-    ]:
-        fetcher = Fetcher(registry, holder, whole, sleep=sleep)
-        for _ in fetcher.arriving({entry.path: entry}, lambda each: each.size):
+    for each in found.held(version):
+        fetcher = Fetcher(registry, each.version, each.manifest, sleep=sleep)
+        for entry in fetcher.arriving({each.entry.path: each.entry}, lambda entry: entry.size):
             yield from verified(fetcher.fetch(entry), entry)
 
 
