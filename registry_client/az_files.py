@@ -6,16 +6,14 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit
 
-from registry_client.errors import FetchError, ReferenceEntriesError, VerificationError
+from registry_client.errors import ReferenceEntriesError, VerificationError
 from registry_client.manifest import ManifestEntry
 from registry_client.patience import TransientError
-from registry_client.stored import Proof, Stored, changed
+from registry_client.stored import OTHER_CONTENT, Proof, Stored, changed, installed, refusal
 
-_OTHER = 412
 _AHEAD = 8 * 1024 * 1024  # One request brings so much, and the SDK keeps it in memory.
 
 
@@ -32,7 +30,7 @@ class AzFiles:
 
     def lacks(self, entry: ManifestEntry) -> str | None:
         """Say which package is missing."""
-        if not self._given and not all(map(_installed, ("azure.storage.blob", "azure.identity"))):
+        if not self._given and not all(map(installed, ("azure.storage.blob", "azure.identity"))):
             return "azure-storage-blob and azure-identity are not installed: pip install 'wandb-handoff[az]'"
         try:
             odd = urlsplit(entry.reference or "").netloc != (urlsplit(entry.reference or "").hostname or "")
@@ -68,7 +66,7 @@ class AzFiles:
             same = {"etag": f'"{entry.digest}"', "match_condition": MatchConditions.IfNotModified}
             return blob.download_blob(**same, **asked)
         except HttpResponseError as error:
-            if error.status_code != _OTHER:
+            if error.status_code != OTHER_CONTENT:
                 raise
             if (older := _older(service.get_container_client(container), name, entry.digest)) is None:
                 raise
@@ -96,13 +94,6 @@ def _signed_in() -> Callable[[str], Any]:
             return clients[account]
 
     return service
-
-
-def _installed(package: str) -> bool:
-    try:
-        return find_spec(package) is not None
-    except ModuleNotFoundError:  # Of one of the packages above it.
-        return False
 
 
 def _place(entry: ManifestEntry) -> tuple[str, str, str]:
@@ -148,18 +139,6 @@ def _ours(entry: ManifestEntry) -> Iterator[None]:
             f"{entry.path}: Azure does not let us in: sign in to the cloud in a step before"
         ) from error
     except exceptions.HttpResponseError as error:
-        _refuse(entry, error.status_code or 0, error)
+        raise refusal(entry, "Azure", error.status_code or 0) from error
     except (exceptions.AzureError, OSError) as error:
         raise TransientError(f"Azure: {type(error).__name__}") from error
-
-
-def _refuse(entry: ManifestEntry, status: int, error: Exception) -> NoReturn:
-    if status == _OTHER:
-        raise VerificationError(changed(entry, "another ETag")) from error
-    if status in {401, 403, 404}:
-        raise ReferenceEntriesError(
-            f"{entry.path}: Azure does not give it to us: it answered {status}"
-        ) from error
-    if status >= 500 or status == 429:  # noqa: PLR2004 - statuses
-        raise TransientError(f"Azure answered {status}") from error
-    raise FetchError(f"{entry.path}: Azure answered {status}") from error

@@ -7,13 +7,12 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
-from typing import Any, NoReturn
+from typing import Any
 
-from registry_client.errors import FetchError, ReferenceEntriesError, VerificationError
+from registry_client.errors import ReferenceEntriesError, VerificationError
 from registry_client.manifest import ManifestEntry
 from registry_client.patience import TransientError
-from registry_client.stored import Proof, Stored, changed
+from registry_client.stored import Proof, Stored, changed, installed, refusal
 
 _CHUNK = 1024 * 1024
 _AHEAD = 8 * _CHUNK  # One request brings so much.
@@ -29,7 +28,7 @@ class GsFiles:
 
     def lacks(self, entry: ManifestEntry) -> str | None:
         """Say which package is missing."""
-        if self._made is None and not _installed():
+        if self._made is None and not installed("google.cloud.storage"):
             return "google-cloud-storage is not installed: pip install 'wandb-handoff[gs]'"
         return None if all(_place(entry)) else "want gs://bucket/name"
 
@@ -70,13 +69,6 @@ class GsFiles:
             return self._made
 
 
-def _installed() -> bool:
-    try:
-        return find_spec("google.cloud.storage") is not None
-    except ModuleNotFoundError:  # Of one of the packages above it.
-        return False
-
-
 def _place(entry: ManifestEntry) -> tuple[str, str]:
     bucket, _, name = (entry.reference or "").removeprefix("gs://").partition("/")
     return bucket, name
@@ -111,20 +103,10 @@ def _ours(entry: ManifestEntry) -> Iterator[None]:
     try:
         yield
     except GoogleAPICallError as error:
-        _refuse(entry, error.code or 0, error)
+        raise refusal(entry, "Google Cloud Storage", int(error.code or 0)) from error
     except GoogleAuthError as error:
         raise ReferenceEntriesError(
             f"{entry.path}: Google's SDK finds no credentials here: sign in to the cloud in a step before"
         ) from error
     except (RequestException, OSError) as error:
         raise TransientError(f"Google Cloud Storage: {type(error).__name__}") from error
-
-
-def _refuse(entry: ManifestEntry, status: int, error: Exception) -> NoReturn:
-    if status in {401, 403, 404}:
-        raise ReferenceEntriesError(
-            f"{entry.path}: Google does not give it to us: it answered {status}"
-        ) from error
-    if status >= 500 or status == 429:  # noqa: PLR2004 - statuses
-        raise TransientError(f"Google Cloud Storage answered {int(status)}") from error
-    raise FetchError(f"{entry.path}: Google Cloud Storage answered {int(status)}") from error

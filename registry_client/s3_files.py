@@ -7,17 +7,14 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from importlib.util import find_spec
 from typing import Any, NoReturn
 
-from registry_client.errors import FetchError, ReferenceEntriesError, VerificationError
+from registry_client.errors import FetchError, ReferenceEntriesError, RegistryError, VerificationError
 from registry_client.manifest import ManifestEntry
 from registry_client.patience import TransientError
-from registry_client.stored import Proof, Stored, changed
+from registry_client.stored import Proof, Stored, changed, installed, refusal
 
 _CHUNK = 1024 * 1024
-_GONE = {401, 403, 404}
-_OTHER = 412
 
 
 class S3Files:
@@ -29,7 +26,7 @@ class S3Files:
 
     def lacks(self, entry: ManifestEntry) -> str | None:
         """Say which package is missing."""
-        if self._made is None and find_spec("boto3") is None:
+        if self._made is None and not installed("boto3"):
             return "boto3 is not installed: pip install 'wandb-handoff[s3]'"
         return None if all(_place(entry)) else "want s3://bucket/key"
 
@@ -74,7 +71,7 @@ class S3Files:
         try:
             answer: Mapping[str, Any] = self._client().get_object(**asked)
         except ClientError as error:
-            _refuse(entry, error.response)
+            raise _refusal(entry, error.response) from error
         except BotoCoreError as error:
             _raise_ours(entry, error)
         if answer.get("ETag", "").strip('"') != entry.digest:
@@ -123,16 +120,12 @@ def _chunks(entry: ManifestEntry, body: Any) -> Iterator[bytes]:
         raise TransientError(f"S3: {error.strerror or type(error).__name__}") from error
 
 
-def _refuse(entry: ManifestEntry, response: Mapping[str, Any]) -> NoReturn:
+def _refusal(entry: ManifestEntry, response: Mapping[str, Any]) -> RegistryError:
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    said = response.get("Error", {}).get("Code") or status
-    if status == _OTHER:
-        raise VerificationError(changed(entry, "another ETag"))
-    if status in _GONE or said == "InvalidArgument":  # That is what a version id gets that is none.
-        raise ReferenceEntriesError(f"{entry.path}: S3 does not give it to us: {said}")
-    if status >= 500 or status == 429:  # noqa: PLR2004 - statuses
-        raise TransientError(f"S3 answered {said}")
-    raise FetchError(f"{entry.path}: S3 answered {said}")
+    said = response.get("Error", {}).get("Code")
+    if said == "InvalidArgument":  # That is what a version id gets that is none.
+        return ReferenceEntriesError(f"{entry.path}: S3 does not give it to us: it answered {said}")
+    return refusal(entry, "S3", status, said or "")
 
 
 def _raise_ours(entry: ManifestEntry, error: Exception) -> NoReturn:

@@ -1,14 +1,21 @@
-"""What a storage outside W&B gives for a file: types."""
+"""What a storage outside W&B gives for a file, and what it may say instead: types."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Protocol
 
 from registry_client.digest import Digester
+from registry_client.errors import FetchError, ReferenceEntriesError, RegistryError, VerificationError
 from registry_client.manifest import ManifestEntry
+from registry_client.patience import TransientError
+
+OTHER_CONTENT = 412  # The status for a condition that does not hold.
+_NOT_FOR_US = {401, 403, 404}
+_BUSY = 429
 
 
 @dataclass(frozen=True)
@@ -65,3 +72,23 @@ def changed(entry: ManifestEntry, got: str) -> str:
         f"{entry.path}: its storage has {got} there now, want {entry.digest}; "
         "it was changed after it was logged"
     )
+
+
+def refusal(entry: ManifestEntry, storage: str, status: int, said: str = "") -> RegistryError:
+    """What a status means that a storage answers with; ``said`` is its own word for it."""
+    said = said or str(status)
+    if status == OTHER_CONTENT:
+        return VerificationError(changed(entry, "another ETag"))
+    if status in _NOT_FOR_US:
+        return ReferenceEntriesError(f"{entry.path}: {storage} does not give it to us: it answered {said}")
+    if status >= 500 or status == _BUSY:  # noqa: PLR2004 - statuses
+        return TransientError(f"{storage} answered {said}")
+    return FetchError(f"{entry.path}: {storage} answered {said}")
+
+
+def installed(package: str) -> bool:
+    """Whether a package is here, without loading it."""
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # Of one of the packages above it.
+        return False

@@ -88,7 +88,9 @@ def test_what_is_not_ours_is_told(clouds: CloudStandIn, outside: Outside) -> Non
     """By the status that Google answered."""
     kept = clouds.put("bucket/a b/x.bin", NEW)
     clouds.faults = [("status", 403)]
-    with pytest.raises(ReferenceEntriesError, match="Google does not give it to us: it answered 403"):
+    with pytest.raises(
+        ReferenceEntriesError, match="Google Cloud Storage does not give it to us: it answered 403"
+    ):
         fetched(outside, kept.etag)
 
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
-from registry_client import az_files, gs_files, s3_files
+from registry_client import stored as stored_types
 from registry_client.errors import FetchError, ReferenceEntriesError, TooLargeError, VerificationError
 from registry_client.manifest import ManifestEntry
 from registry_client.outside import Outside
@@ -185,8 +185,7 @@ class TestCheck:
         self, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """All that are missing at once, and the way without them."""
-        for module in (s3_files, gs_files, az_files):
-            monkeypatch.setattr(module, "find_spec", lambda _: None)
+        monkeypatch.setattr(stored_types, "find_spec", lambda _: None)
         told = self.refusal(
             registry,
             [pointer("s3://b/x"), pointer("gs://b/x"), pointer("https://a.blob.core.windows.net/c/x")],
@@ -203,8 +202,7 @@ class TestCheck:
         def missing(name: str) -> None:
             raise ModuleNotFoundError(name)
 
-        for module in (gs_files, az_files):
-            monkeypatch.setattr(module, "find_spec", missing)
+        monkeypatch.setattr(stored_types, "find_spec", missing)
         told = self.refusal(registry, [pointer("gs://b/x"), pointer("https://a.blob.core.windows.net/c/x")])
         assert "wandb-handoff[gs]" in told
         assert "wandb-handoff[az]" in told
