@@ -179,3 +179,5 @@ def test_sightings_of_one_route_do_not_age_with_anothers() -> None:
     assert sightings.waiting("one")
     assert not sightings.waiting("two")
     assert sightings.ripe("one", missed, world.clock()) == list(missed)
+    assert sightings.ripe("one", (), world.clock()) == []
+    assert sightings.ripe("one", missed, world.clock.move(minutes=2)) == []
