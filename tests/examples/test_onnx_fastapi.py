@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import numpy as np
 import onnx
 import pytest
 import requests
+import yaml
 from onnx import TensorProto, helper
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -250,3 +253,143 @@ def test_which_of_two_models_must_be_said(tmp_path: Path) -> None:
         save(tmp_path / name)
 
     assert "2 files end in .onnx, want one: set MODEL_FILE" in refused(tmp_path)
+
+
+DOCKER = """#!/usr/bin/env bash
+# As far as rollout goes: one container serves; the new one is what $NEW says.
+echo "$*" >> "$TOLD"
+case $1 in
+  pull) [ "$NEW" != missing ] ;;
+  inspect) echo "$NEW" ;;
+  port) echo 127.0.0.1:49001 ;;
+  ps) echo model-old ;;
+  logs) echo "the model does not predict what its sample.json says" ;;
+esac
+"""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The machine that serves: nginx's process, what it includes, and an engine."""
+
+    folder: Path
+    nginx: subprocess.Popen[str]
+
+    def roll_out(self, new: str) -> tuple[int, str]:
+        """Roll out a container of that state; the exit code, and what was said."""
+        environ = {
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+            "FRONT": str(self.folder),
+            "TOLD": str(self.folder / "told"),
+            "NEW": new,
+        }
+        command = [str(EXAMPLE / "rollout"), "ghcr.io/acme/model@sha256:1"]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+        return done.returncode, done.stdout + done.stderr
+
+    @property
+    def upstream(self) -> str:
+        """Whom nginx asks."""
+        return (self.folder / "upstream.conf").read_text(encoding="utf-8")
+
+    @property
+    def told(self) -> list[str]:
+        """What the engine was told, in order, from when the container was there."""
+        return (self.folder / "told").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """Something serves there; what stands for nginx ends its worker when it is told to read anew."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "docker").write_text(DOCKER, encoding="utf-8")
+    (tmp_path / "bin" / "docker").chmod(0o755)
+    (tmp_path / "upstream.conf").write_text("upstream model { server 127.0.0.1:49000; }\n", encoding="utf-8")
+    program = "sleep 60 & worker=$!; trap 'kill $worker; wait $worker; echo anew; exit' HUP; echo up; wait"
+    with subprocess.Popen(["bash", "-c", program], stdout=subprocess.PIPE, text=True) as nginx:
+        assert nginx.stdout is not None
+        assert nginx.stdout.readline() == "up\n"
+        (tmp_path / "nginx.pid").write_text(str(nginx.pid), encoding="utf-8")
+        yield Machine(tmp_path, nginx)
+        nginx.send_signal(signal.SIGHUP)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="it is for a machine with Docker and bash")
+def test_a_healthy_model_takes_over(machine: Machine) -> None:
+    """
+    The web server is told whom to ask, and the old one is ended only when the old workers are gone.
+    """
+    code, said = machine.roll_out("0 healthy")
+
+    assert code == 0, said
+    assert machine.upstream == "upstream model { server 127.0.0.1:49001; }\n"
+    assert machine.nginx.communicate(timeout=30)[0] == "anew\n"
+    assert machine.told[-2:] == ["stop --time 10 model-old", "rm --volumes model-old"]
+    started = next(line for line in machine.told if line.startswith("run "))
+    assert "--read-only --cap-drop ALL --security-opt no-new-privileges" in started
+
+
+@pytest.mark.skipif(os.name == "nt", reason="it is for a machine with Docker and bash")
+@pytest.mark.parametrize("state", ["1 starting", "0 unhealthy"])
+def test_a_model_that_is_not_healthy_changes_nothing(machine: Machine, state: str) -> None:
+    """
+    It is taken away, the run says why in the model's own words, and what served goes on.
+    """
+    code, said = machine.roll_out(state)
+
+    assert code == 1
+    assert (
+        "::error title=The new model is not served::Its container ended or is unhealthy. What served" in said
+    )
+    assert "does not predict what its sample.json says" in said
+    assert machine.upstream == "upstream model { server 127.0.0.1:49000; }\n"
+    assert machine.told[-1].startswith("rm --force --volumes model-")
+    assert not any(line.startswith("stop") for line in machine.told)
+
+
+def test_an_image_that_is_not_there_changes_nothing(machine: Machine) -> None:
+    """
+    Not even a container is started.
+    """
+    code, _ = machine.roll_out("missing")
+
+    assert code != 0
+    assert machine.told == ["pull --quiet ghcr.io/acme/model@sha256:1"]
+
+
+def test_the_payload_is_the_one_of_the_readme() -> None:
+    """
+    The one that the receiver's tests read.
+    """
+    sample = ROOT / "tests" / "samples" / "readme_template.json"
+
+    assert json.loads((EXAMPLE / "payload.json").read_text()) == json.loads(sample.read_text())
+
+
+def test_the_readme_shows_what_is_in_the_workflow() -> None:
+    """
+    Its steps for the Action's own context differ from the workflow's only by the context.
+    """
+    readme = (EXAMPLE / "README.md").read_text(encoding="utf-8")
+    workflow = yaml.safe_load((EXAMPLE / ".github" / "workflows" / "deploy.yml").read_text(encoding="utf-8"))
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    there = {step["name"]: step for step in workflow["jobs"]["build"]["steps"]}
+
+    model, image = yaml.safe_load(shown)
+    assert model["with"].pop("context") == "onnx"
+    assert model == there[model["name"]]
+    assert image["with"].pop("context") == "${{ steps.model.outputs.context }}"
+    assert image["uses"] == there[image["name"]]["uses"]
+    assert image["with"].items() <= there[image["name"]]["with"].items()
+
+
+def test_the_sample_of_the_readme_is_one(tmp_path: Path) -> None:
+    """
+    The server reads it: this model does not answer so, and is not served.
+    """
+    readme = (EXAMPLE / "README.md").read_text(encoding="utf-8")
+    sample = re.findall(r"^```json\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)[0]
+    save(tmp_path / "model.onnx")
+    (tmp_path / "sample.json").write_text(sample, encoding="utf-8")
+
+    assert "does not predict what its sample.json says: y: got [" in refused(tmp_path)
