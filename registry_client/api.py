@@ -16,10 +16,11 @@ from registry_client.errors import FetchError
 from registry_client.graphql import GraphQL, UnknownFieldError
 from registry_client.manifest import LARGEST_BODY, Manifest, ManifestEntry
 from registry_client.mark_api import MarkApi
+from registry_client.patience import TransientError, patiently
 from registry_client.record import ArtifactRecord, Membership, Organization, Surroundings, by_aliases
 from registry_client.reference import ArtifactId, CollectionPath
 from registry_client.version import ArtifactVersion
-from registry_client.wire import Body, Credential, StaleUrlError, TransientError, Wire, patiently
+from registry_client.wire import Body, Credential, StaleUrlError, Wire
 
 _PAGE = 5000
 _COLLECTIONS_A_PAGE = 100

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from registry_client import following
+from registry_client.connections import CONNECTIONS
 from registry_client.errors import ConfigurationError, TargetError
 from registry_client.files import Tree, check_target, free_bytes
 from registry_client.filling import Cache, Filling
@@ -23,7 +24,6 @@ from registry_client.selection import check_size, select
 from registry_client.staging import staged
 from registry_client.transfer import Fetcher, Source
 from registry_client.version import ArtifactVersion
-from registry_client.wire import CONNECTIONS
 
 _FEWEST_THREADS, _MOST_THREADS, _THREADS_PER_CORE = 16, 64, 16
 _KEY = 16

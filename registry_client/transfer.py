@@ -10,8 +10,9 @@ from typing import Protocol, TypeVar
 from registry_client.errors import FetchError, VerificationError
 from registry_client.manifest import Manifest, ManifestEntry
 from registry_client.parallel import read_ahead
+from registry_client.patience import TransientError, pause
 from registry_client.version import ArtifactVersion
-from registry_client.wire import StaleUrlError, TransientError, pause
+from registry_client.wire import StaleUrlError
 
 _TRIES = 6  # In a row that bring nothing to speak of.
 _PROGRESS = 1024 * 1024  # Bytes that are something to speak of.

@@ -15,28 +15,9 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from registry_client.base_url import is_loopback, origin, shown_host
-from registry_client.connections import (
-    CONNECTIONS,
-    Connections,
-    check_transient,
-    content,
-    discard,
-    raise_ours,
-)
+from registry_client.connections import Connections, check_transient, content, discard, raise_ours
 from registry_client.errors import FetchError
-from registry_client.patience import TransientError, patiently, pause
-
-__all__ = [
-    "CONNECTIONS",
-    "Body",
-    "Credential",
-    "StaleUrlError",
-    "TransientError",
-    "Wire",
-    "WrongRangeError",
-    "patiently",
-    "pause",
-]
+from registry_client.patience import TransientError
 
 CHUNK = 256 * 1024  # Of up to 64 connections at a time: memory is bounded by it.
 _LONGEST_ANSWER = 256 * 1024 * 1024

@@ -12,6 +12,7 @@ from typing import Any
 
 from registry_client.digest import digester
 from registry_client.manifest import Manifest, ManifestEntry
+from registry_client.patience import TransientError
 from registry_client.record import (
     ArtifactRecord,
     ArtifactState,
@@ -22,7 +23,7 @@ from registry_client.record import (
 from registry_client.reference import ArtifactId, CollectionPath
 from registry_client.resolve import resolve
 from registry_client.version import ArtifactVersion, DigestAlgorithm
-from registry_client.wire import StaleUrlError, TransientError
+from registry_client.wire import StaleUrlError
 
 FLOWER = "acme/vision/flower"
 LINKED = "acme-org/wandb-registry-model/Flower"

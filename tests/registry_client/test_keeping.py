@@ -26,9 +26,9 @@ from registry_client.errors import (
     VerificationError,
 )
 from registry_client.manifest import Manifest, ManifestEntry
+from registry_client.patience import TransientError
 from registry_client.references import ReferencePolicy
 from registry_client.version import ArtifactVersion, DigestAlgorithm
-from registry_client.wire import TransientError
 from tests.fakes import LABELS, FakeAnswer, FakeRegistry, cut
 from tests.registry_client.test_download import Told, contents
 

@@ -9,8 +9,9 @@ import pytest
 
 from registry_client.errors import FetchError
 from registry_client.manifest import Manifest, ManifestEntry
+from registry_client.patience import TransientError
 from registry_client.transfer import Fetcher
-from registry_client.wire import StaleUrlError, TransientError
+from registry_client.wire import StaleUrlError
 from tests.fakes import FakeAnswer, FakeRegistry, cut
 
 NAME = "weights.bin"

@@ -12,7 +12,8 @@ import pytest
 from registry_client.connections import Connections
 from registry_client.credentials import ApiKey
 from registry_client.errors import CertificateError, FetchError
-from registry_client.wire import StaleUrlError, TransientError, Wire, WrongRangeError
+from registry_client.patience import TransientError
+from registry_client.wire import StaleUrlError, Wire, WrongRangeError
 from tests.registry_client.origin import Authority, Origin, serving
 
 KEY = ApiKey.parse("k" * 40, "test")
