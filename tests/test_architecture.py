@@ -18,9 +18,9 @@ FLOORS = {
         {"errors", "reference"},
         {"version"},
         {
-            *("base_url", "build_context_recipe", "digest", "escaping", "expect", "inputs", "lanes", "listing"),
-            *("manifest", "mark", "origins", "outputs", "parts", "patience", "progress", "provenance"),
-            *("queries", "record", "references", "report", "report_inputs", "report_summary"),
+            *("base_url", "build_context_recipe", "digest", "escaping", "expect", "inputs", "lanes"),
+            *("listing", "manifest", "mark", "origins", "outputs", "parts", "patience", "progress"),
+            *("provenance", "queries", "record", "references", "report", "report_inputs", "report_summary"),
             *("safe_paths", "selection", "sizes", "stored", "summary", "trigger", "xxh128", "xxh128_pure"),
         },
         # Its I/O: what the system gives, one file or connection, one version, one server.
