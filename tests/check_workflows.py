@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from tests.examples.workflows import example_workflows
+
 ROOT = Path(__file__).resolve().parent.parent
 ACTION = Path("action.yml")
 SCRIPTS = (".ci/run", ".ci/install-go-tools", "tests/action/start-stand-in")
@@ -43,9 +45,7 @@ class Check:
 
 def checks(root: Path = ROOT) -> Iterator[Check]:
     """All of them, over what lies in that tree."""
-    workflows = sorted(str(path.relative_to(root)) for path in root.glob(".github/workflows/*.yml"))
-    examples = sorted(str(path.relative_to(root)) for path in root.glob("examples/*.yml"))
-    every = [*workflows, *examples]
+    every = workflow_files(root)
     zizmor = (_tool("zizmor"), "--offline", "--no-progress", "--quiet", "--strict-collection")
     yield Check("zizmor, pedantic", [*zizmor, "--persona=pedantic", str(ACTION), *every])
     schema = (_tool("check-jsonschema"), "--builtin-schema")
@@ -57,6 +57,12 @@ def checks(root: Path = ROOT) -> Iterator[Check]:
         for name, script in run_blocks(yaml.safe_load((root / file).read_text(encoding="utf-8"))):
             command = [_tool("shellcheck"), "--shell=bash", "--severity=style", "-"]
             yield Check(f"shellcheck of {file}: {name}", command, stdin=script)
+
+
+def workflow_files(root: Path) -> list[str]:
+    """Ours and those of the examples, relative to the root."""
+    ours = sorted(str(path.relative_to(root)) for path in root.glob(".github/workflows/*.yml"))
+    return [*ours, *(str(found.path.relative_to(root)) for found in example_workflows(root))]
 
 
 def run_blocks(document: Any) -> Iterator[tuple[str, str]]:
