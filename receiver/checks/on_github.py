@@ -20,26 +20,28 @@ _KEY_INPUT = "handoff_key"
 class _Wanted:
     """What the routes want of one repository."""
 
-    dispatches: list[Route] = field(default_factory=list)
-    starts: list[Route] = field(default_factory=list)
+    dispatches: list[tuple[Route, RepositoryDispatch]] = field(default_factory=list)
+    starts: list[tuple[Route, WorkflowDispatch]] = field(default_factory=list)
 
     @property
     def follows_runs(self) -> bool:
-        return any(route.run_within is not None for route in (*self.dispatches, *self.starts))
+        return any(route.run_within is not None for route, _ in (*self.dispatches, *self.starts))
 
 
 def on_github(routes: Sequence[Route], look: GitHubLook) -> Iterator[Finding]:
     """What GitHub says to each repository, and then to each route."""
     wanted: dict[str, _Wanted] = {}
     for route in routes:
-        if not isinstance(route.action, (RepositoryDispatch, WorkflowDispatch)):
+        action = route.action
+        if not isinstance(action, (RepositoryDispatch, WorkflowDispatch)):
             continue
-        repository = written(route.action.repository)
+        repository = written(action.repository)
         if repository is None:
             yield Finding.open(f"route {route.name}", "the event decides which repository it is")
-            continue
-        of = wanted.setdefault(repository, _Wanted())
-        (of.dispatches if isinstance(route.action, RepositoryDispatch) else of.starts).append(route)
+        elif isinstance(action, RepositoryDispatch):
+            wanted.setdefault(repository, _Wanted()).dispatches.append((route, action))
+        else:
+            wanted.setdefault(repository, _Wanted()).starts.append((route, action))
     for repository, each in wanted.items():
         yield from _repository(repository, each, look)
 
@@ -52,8 +54,8 @@ def written(template: Template) -> str | None:
 def _repository(repository: str, wanted: _Wanted, look: GitHubLook) -> Iterator[Finding]:
     if wanted.dispatches:
         yield from _dispatches(repository, wanted.dispatches, look)
-    for route in wanted.starts:
-        yield from _start(repository, route, look)
+    for route, action in wanted.starts:
+        yield from _start(repository, route, action, look)
     if wanted.follows_runs:
         what = f"{repository}, actions: read"
         try:
@@ -63,7 +65,9 @@ def _repository(repository: str, wanted: _Wanted, look: GitHubLook) -> Iterator[
             yield Finding.bad(what, f"{error}; or give these routes run: off")
 
 
-def _dispatches(repository: str, routes: Sequence[Route], look: GitHubLook) -> Iterator[Finding]:
+def _dispatches(
+    repository: str, routes: Sequence[tuple[Route, RepositoryDispatch]], look: GitHubLook
+) -> Iterator[Finding]:
     what = f"{repository}, contents: write"
     try:
         moved = look.check_dispatch(repository)
@@ -79,8 +83,8 @@ def _dispatches(repository: str, routes: Sequence[Route], look: GitHubLook) -> I
         yield Finding.open(f"{repository}, workflows", str(error))
         return
     yield from (Finding.warning(f"{repository}, workflows", why) for why in unread)
-    for route in routes:
-        yield from _listened(repository, route, files, all_read=not unread)
+    for route, action in routes:
+        yield from _listened(repository, route, action, files, all_read=not unread)
 
 
 def _allowed(what: str, why: str, *, moved: bool) -> Finding:
@@ -90,12 +94,14 @@ def _allowed(what: str, why: str, *, moved: bool) -> Finding:
 
 
 def _listened(
-    repository: str, route: Route, files: Sequence[WorkflowFile], *, all_read: bool
+    repository: str,
+    route: Route,
+    action: RepositoryDispatch,
+    files: Sequence[WorkflowFile],
+    *,
+    all_read: bool,
 ) -> Iterator[Finding]:
     """Whether a workflow listens to each type that the route may send."""
-    action = route.action
-    if not isinstance(action, RepositoryDispatch):
-        return
     event_type = written(action.event_type)
     types = (event_type,) if event_type else action.event_types
     if not types:
@@ -133,10 +139,7 @@ def _shown(route: Route, files: Sequence[WorkflowFile]) -> Iterator[Finding]:
         )
 
 
-def _start(repository: str, route: Route, look: GitHubLook) -> Iterator[Finding]:
-    action = route.action
-    if not isinstance(action, WorkflowDispatch):
-        return
+def _start(repository: str, route: Route, action: WorkflowDispatch, look: GitHubLook) -> Iterator[Finding]:
     name, ref = written(action.workflow), written(action.ref)
     if name is None:
         yield Finding.open(f"route {route.name}", "the event decides which workflow it is")

@@ -241,6 +241,17 @@ def test_route_by_a_door_that_is_not_there(world: World, capsys: pytest.CaptureF
     assert "--source: there is no source 'x' (there are: wandb, vision)" in printed(capsys, world)
 
 
+def test_route_online_without_a_key(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Says what is missing.
+    """
+    text = FILE.replace("wandb: {{api_key: {{env: ACME_KEY}}, base_url: {wandb}, verify: required}}\n", "")
+    world.write(text.replace("    reconcile: {{every: 10m}}\n", ""))
+
+    assert world.run("route", "--online", str(world.promote())) == 2
+    assert "wandb.api_key: is missing, and W&B is to be asked" in printed(capsys, world)
+
+
 def test_schema_is_the_published_one(capsys: pytest.CaptureFixture[str]) -> None:
     """
     Byte for byte.

@@ -167,3 +167,16 @@ def test_a_source_that_may_not_speak_for_it() -> None:
     assert told(build(), entities=("ac*",))[7] == "✓ deploy"
     nobody = {**BODY, "entity_name": "", "artifact_version_string": ""}
     assert explained(Asked(event(**nobody), "wandb", [build()], ("*",)), NOW).endswith("of no entity.\n")
+
+
+def test_what_was_taken_away_is_asked_about_as_such() -> None:
+    """
+    Of a tag that was removed: whether it is still gone.
+    """
+    asked = Asked(
+        event(event_type="REMOVE_ARTIFACT_TAG", tag="eu", alias=""), "wandb", [build()], verify=True
+    )
+
+    assert f"is {BODY['artifact_version']} committed, without the tag eu?\n" in explained(asked, NOW)
+    listed = Asked(event(), "wandb", [build(names=["${event.key}", 1])])
+    assert '      "<key>",' in explained(listed, NOW).splitlines()

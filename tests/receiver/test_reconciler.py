@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -88,19 +89,48 @@ def test_what_came_of_it_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     Caught up, come meanwhile, not to be sent, not to be compared: each is a line.
     """
     caplog.set_level(logging.INFO)
-    world = World(route("one"), route("two"))
+    secret = f"{REGISTRY}/hidden-in-a-name"
+    world = World(route("one"), route("two"), route("three", secret))
     one = reconciler(world)
     world.promote()
-    for minutes in (10, 2):
-        world.clock.move(minutes=minutes)
-        one.turn()
+    world.promote(secret)
+    world.clock.move(minutes=10)
+    one.turn()
+    world.clock.move(minutes=2)
+    one.turn()
     world.wandb.down = True
     world.clock.move(minutes=10)
     one.turn()
 
-    lines = [record.getMessage() for record in caplog.records]
-    assert "missed by one: caught up as delivery" in lines[0]
+    lines = [message.partition(": ")[2] for message in caplog.messages]
+    assert "caught up as delivery" in lines[0]
+    assert "not caught up: artifact_collection_name holds a secret" in lines[1]
     assert "cannot be reached" in lines[-1]
+
+
+def test_a_webhook_that_comes_at_the_same_moment(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    The ledger knows it is the same; nobody is woken.
+    """
+    caplog.set_level(logging.INFO)
+    world, woken = World(), list[bool]()
+    one = reconciler(world, lambda: woken.append(True))
+    record = world.promote()
+    world.clock.move(minutes=10)
+    one.turn()
+    look = world.story.look
+
+    def late(*names: Any) -> Found:
+        found = look(*names)
+        world.webhook(record)
+        return found
+
+    object.__setattr__(world.story, "look", late)
+    world.clock.move(minutes=2)
+    one.turn()
+    assert caplog.messages[-1].endswith("missed by deploy: came meanwhile")
+    assert woken == []
+    assert len(world.memory.deliveries) == 1
 
 
 def test_a_fault_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:

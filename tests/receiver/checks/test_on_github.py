@@ -286,3 +286,86 @@ def test_a_github_that_does_not_answer(github: GitHubStandIn) -> None:
 
     found = bad(told(look, replace(DISPATCH, run_within=timedelta(minutes=1))))
     assert [("no connection to 127.0.0.1" in each) for each in found] == [True, True]
+
+
+def test_a_repository_without_workflows(github: GitHubStandIn) -> None:
+    """
+    Nobody can listen in it.
+    """
+    github.add_repository("acme/bare")
+    github.add_token("bare", repositories=("acme/bare",), permissions=ALL)
+    look = GitHubLook(github.url, TokenCredentials("bare"), now=Clock())
+    route = replace(DISPATCH, action=RepositoryDispatch(Template("acme/bare"), Template("BUILD")))
+
+    found = bad(told(look, route))
+    assert [("listens for BUILD" in each) for each in found] == [True]
+    github.violations.clear()
+
+
+@pytest.mark.parametrize(
+    ("answer", "mark", "said"),
+    [
+        ({"status": 502, "body": {"message": "Bad Gateway"}}, Mark.OPEN, "not checked: GitHub failed"),
+        (
+            {"status": 200, "body": {"content": "/w=="}},
+            Mark.OPEN,
+            "not checked: evaluate.yml: GitHub's answer is",
+        ),
+    ],
+    ids=["a fault", "no text"],
+)
+def test_a_workflow_that_github_does_not_show(
+    github: GitHubStandIn, answer: dict[str, object], mark: Mark, said: str
+) -> None:
+    """
+    Is not checked, and that is said.
+    """
+    look = by_token(github)
+    path = f"GET /repos/{REPOSITORY}/contents/.github/workflows/evaluate.yml"
+    github.faults.add(path, **answer)
+
+    finding = next(each for each in told(look, START) if each.what == "route evaluate")
+    assert finding.mark is mark
+    assert finding.detail.startswith(said)
+
+
+def test_a_list_that_github_does_not_show(github: GitHubStandIn) -> None:
+    """
+    Says nothing of what listens.
+    """
+    look = by_token(github)
+    github.faults.add(f"GET /repos/{REPOSITORY}/contents/.github/workflows", status=502)
+
+    assert [(each.what, each.mark) for each in told(look, DISPATCH)[1:2]] == [
+        ("acme/serving, workflows", Mark.OPEN)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (Template.parse("${alias}.yml"), "not checked: the event decides which workflow it is"),
+        (Template("123"), "not checked: the workflow is named by its number, not by its file"),
+    ],
+    ids=["a template", "a number"],
+)
+def test_a_workflow_by_another_name(github: GitHubStandIn, name: Template, said: str) -> None:
+    """
+    Cannot be read beforehand.
+    """
+    action = WorkflowDispatch(Template("acme/serving"), name, Template("main"))
+
+    findings = told(by_token(github), replace(START, action=action, run_within=None))
+    assert findings[-1] == Finding("route evaluate", Mark.OPEN, said)
+    github.violations.clear()
+
+
+def test_a_start_that_github_knows_no_workflow_for(github: GitHubStandIn) -> None:
+    """
+    Whatever it is that is not there, it is told.
+    """
+    action = WorkflowDispatch(Template("acme/gone"), Template("a.yml"), Template("main"))
+
+    (found,) = bad(told(by_token(github), replace(START, action=action, run_within=None)))
+    assert "there is no acme/gone, or no workflow a.yml on its default branch" in found
+    github.violations.clear()

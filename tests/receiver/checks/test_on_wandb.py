@@ -67,8 +67,9 @@ def test_what_it_does_not_see(wandb: WandbStandIn) -> None:
     """
     bea = wandb.add_user("bea", entities=["acme"]).api_key
 
-    findings = told(wandb, "acme/nothing/*", "secret/training/nature", key=bea)[1:]
-    assert [each.mark for each in findings] == [Mark.BAD, Mark.BAD]
+    places = ("acme/nothing/*", "secret/training/nature", "nobody/wandb-registry-model/*")
+    findings = told(wandb, *places, key=bea)[1:]
+    assert [each.mark for each in findings] == [Mark.BAD] * 3
     assert findings[0].detail.startswith("the key, which is bea's, sees no such project (of route deploy)")
     assert "sees no such entity" in findings[1].detail
 
@@ -93,6 +94,16 @@ def test_a_server_that_is_not_there() -> None:
         findings = list(on_wandb([], api))
 
     assert [(each.what, each.mark) for each in findings] == [("wandb.base_url", Mark.BAD)]
+
+
+def test_a_question_that_wandb_does_not_answer(wandb: WandbStandIn) -> None:
+    """
+    Is told for its place; the others are asked for all the same.
+    """
+    wandb.faults.add("graphql:Surroundings", status=422)
+
+    findings = told(wandb, "acme/training/*", "acme-org/wandb-registry-model/*")[1:]
+    assert [each.mark for each in findings] == [Mark.BAD, Mark.GOOD]
 
 
 def test_where_a_launch_goes(wandb: WandbStandIn) -> None:
