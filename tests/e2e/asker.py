@@ -44,7 +44,7 @@ def asking(url: str, path: str, question: Any, *, connections: int = 2) -> Itera
             try:
                 got, why = ask(url, path, question), None
             except (OSError, http.client.HTTPException, RefusedError) as error:
-                got, why = None, f"{type(error).__name__}: {error}"
+                got, why = None, f"{time.strftime('%X')} {type(error).__name__}: {error}"
             with lock:
                 answers.count += 1
                 if why is not None:

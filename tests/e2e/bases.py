@@ -24,12 +24,14 @@ class Base:
         stands_for: The image, without tag and digest.
         packages: Of Debian 12.
         wheels: From PyPI, without what they ask for: Debian's packages have that.
+        unneeded: What the packages bring and a server does not use: files, from the root.
     """
 
     name: str
     stands_for: str
     packages: Sequence[str]
     wheels: Sequence[str] = ()
+    unneeded: Sequence[str] = ()
 
     @property
     def file(self) -> Path:
@@ -74,6 +76,8 @@ class Base:
             f'cp {_TRUST} "$1{_TRUST}"',
             f'printf "{lines}\\n" > "$1/etc/pip.conf"',
         ]
+        if self.unneeded:
+            hooks.append(f"cd \"$1\" && bash -c 'rm -rf {' '.join(self.unneeded)}'")
         if self.wheels:
             hooks += [
                 'chroot "$1" python3 -m venv --system-site-packages /opt/venv',
@@ -100,4 +104,12 @@ TORCHSERVE = Base(
         "tini",
     ),
     ("torchserve==0.12.0", "torch-model-archiver==0.12.0"),
+    (
+        "usr/lib/x86_64-linux-gnu/dri",  # Drivers of graphics cards.
+        "usr/lib/x86_64-linux-gnu/lib{LLVM,z3}*",  # What those compile with.
+        "usr/lib/x86_64-linux-gnu/mfx",
+        "usr/lib/python3/dist-packages/torch/{bin/*[Tt]est*,test}",
+        "usr/lib/python3/dist-packages/sympy/*/rubi",
+        "usr/share/{proj,gdal,icons,fonts}",
+    ),
 )

@@ -13,6 +13,7 @@ from tests.action.act import Act, ActRun
 from tests.stand_ins.github import Dispatched, GitHubStandIn
 
 _SLOWEST = 420.0
+_OWN_MACHINE = ("-P", "self-hosted=-self-hosted")
 
 
 @dataclass(frozen=True)
@@ -84,5 +85,7 @@ class Ci:
             for dispatched in self._github.dispatches[len(self.finished) :]:
                 began = datetime.now(timezone.utc)
                 event = self._github.event(dispatched)
-                run = self._runner.run(self._workflow, event, secrets=self._secrets, environ=self._environ)
+                run = self._runner.run(
+                    self._workflow, event, *_OWN_MACHINE, secrets=self._secrets, environ=self._environ
+                )
                 self.finished.append(Finished(dispatched, began, datetime.now(timezone.utc), run))

@@ -100,7 +100,8 @@ def _bridge() -> Iterator[str]:
         ["ip", "-4", "-o", "addr"], capture_output=True, encoding="utf-8", check=True
     ).stdout
     network = next(f"172.{number}.0" for number in range(19, 32) if f"172.{number}." not in taken)
-    subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)
+    # An address of its own: else it takes the lowest of its containers', and changes it as they come and go.
+    subprocess.run(["ip", "link", "add", name, "address", "02:42:ac:13:00:01", "type", "bridge"], check=True)
     try:
         subprocess.run(["ip", "addr", "add", f"{network}.1/24", "dev", name], check=True)
         subprocess.run(["ip", "link", "set", name, "up"], check=True)

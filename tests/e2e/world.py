@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import os
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from demo.stage import REPOSITORY, Receiver, github_with_app, receiver_at_work, webhook_of
 from tests.action import act
@@ -22,7 +23,7 @@ from tests.e2e.bases import ROOT, Base
 from tests.e2e.ci import Ci
 from tests.e2e.engine import Engine, engine
 from tests.e2e.front import front, program
-from tests.e2e.images import builder
+from tests.e2e.images import Builder, builder
 from tests.e2e.registry import registry
 from tests.e2e.stand_in_actions import repositories
 from tests.stand_ins.github import GitHubStandIn
@@ -31,7 +32,8 @@ from tests.stand_ins.wandb import Membership, WandbStandIn
 SOURCE = "acme/training/flowers"
 COLLECTION = "acme-org/wandb-registry-model/flowers"
 REPORT_SECRET = "report-" + "s" * 40
-_PROGRAMS = ("dockerd", "docker", "buildah", "docker-registry", "mmdebstrap", "ip", "curl", "pgrep")
+_PROGRAMS = ("dockerd", "docker", "buildah", "docker-registry", "mmdebstrap", "ip", "kubectl")
+_PROGRAMS_OF_OURS = Path(__file__).with_name("programs")
 
 
 def why_not() -> str | None:
@@ -52,19 +54,24 @@ def why_not() -> str | None:
 
 @dataclass(frozen=True)
 class Example:
-    """What is served and how it is asked.
+    """What is served and how it is asked, from a folder of examples/.
 
     Attributes:
-        workflow: Its text, as it stands in the repository that deploys.
-        files: The repository's other files, by path.
+        folder: What is in the repository that deploys, its workflow included.
+        stages: Stages of the Dockerfile that one of the bases is already.
         ask: The path that predictions are asked at.
     """
 
-    workflow: str
-    files: Mapping[str, Path]
+    folder: Path
     bases: Sequence[Base]
     ask: str
-    question: Any
+    stages: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def workflow(self) -> str:
+        """The text of its only workflow."""
+        (file,) = (self.folder / ".github" / "workflows").glob("*.yml")
+        return file.read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,7 @@ class World:
     github: GitHubStandIn
     receiver: Receiver
     ci: Ci
+    builder: Builder
     engine: Engine
     registry: str
     url: str
@@ -105,17 +113,19 @@ def world(example: Example) -> Iterator[World]:
         wandb.add_organization("Acme Inc", entity="acme-org", teams=("acme",))
         github, key = stack.enter_context(github_with_app())
         receiver = stack.enter_context(receiver_at_work(folder, github.url, key))
-        _automate(wandb, receiver)
+        _automate(wandb, receiver, example)
         environ = {
             **docker.environ,
             "E2E_BUILDAH": shlex.join(images.words),
             "E2E_BASES": json.dumps({base.stands_for: f"localhost/{base.name}" for base in example.bases}),
             "WANDB_BASE_URL": wandb.url,
-            "REGISTRY": pushed_to,
+            "E2E_STAGES": json.dumps(dict(example.stages)),
+            "E2E_REGISTRIES": json.dumps({"ghcr.io": pushed_to}),
             "FRONT": str(folder / "front"),
-            "ROLLOUT": str(Path(__file__).with_name("rollout")),
-            "QUESTION": str(_question(folder, example)),
-            "ASK": example.ask,
+            "PATH": os.pathsep.join(
+                (str(_PROGRAMS_OF_OURS), str(Path(sys.executable).parent), os.environ["PATH"])
+            ),
+            "PYTHONPATH": str(ROOT),
             "RECEIVER": receiver.url,
         }
         runner = Act(
@@ -123,26 +133,21 @@ def world(example: Example) -> Iterator[World]:
             repositories(example.workflow, folder / "actions", _handoff(folder / "handoff")),
             patience=400,
         )
-        for path, source in example.files.items():
-            _copy(source, runner.repository / path)
+        shutil.copytree(
+            example.folder, runner.repository, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".github")
+        )
         given = {
             "WANDB_API_KEY": wandb.api_key,
             "GITHUB_TOKEN": "ghs_none",
             "HANDOFF_REPORT_SECRET": REPORT_SECRET,
         }
         ci = stack.enter_context(Ci(github, runner, example.workflow, given, environ).watching())
-        yield World(folder, wandb, github, receiver, ci, docker, pushed_to, url)
+        yield World(folder, wandb, github, receiver, ci, images, docker, pushed_to, url)
 
 
 def _in(folder: Path, name: str) -> Path:
     (folder / name).mkdir()
     return folder / name
-
-
-def _question(folder: Path, example: Example) -> Path:
-    file = folder / "question.json"
-    file.write_text(json.dumps(example.question), encoding="utf-8")
-    return file
 
 
 def _copy(source: Path, into: Path) -> None:
@@ -153,11 +158,9 @@ def _copy(source: Path, into: Path) -> None:
         shutil.copy(source, into)
 
 
-def _automate(wandb: WandbStandIn, receiver: Receiver) -> None:
+def _automate(wandb: WandbStandIn, receiver: Receiver, example: Example) -> None:
     """One automation for what is to be deployed, and one for the mark that says that it was."""
-    payload = json.loads(
-        (ROOT / "examples" / "torchserve-kubernetes" / "payload.json").read_text(encoding="utf-8")
-    )
+    payload = json.loads((example.folder / "payload.json").read_text(encoding="utf-8"))
     for alias in ("production", "deployed"):
         wandb.add_automation(
             f"Deploy {alias}",
