@@ -12,13 +12,16 @@ from receiver.config.types import Config, Source
 from receiver.dispatcher import Destination
 from receiver.doors import Doors, GitHubDoor
 from receiver.errors import SettingsError
+from receiver.event import RegistryEvent
 from receiver.intake import Intake, new_id
 from receiver.ledger import Ledger
 from receiver.plan import Rules
+from receiver.reports import OwnMarks, Reports
 from receiver.service import Service
 from receiver.settings import Settings
 from receiver.views import web_app
 
+Ours = Callable[[RegistryEvent, datetime], bool]
 _log = logging.getLogger(__name__)
 
 
@@ -89,15 +92,17 @@ class Application:
         self._service.close()
 
     def _opened(self, config: Config) -> Doors:
-        rules = rules_of(config)
-        intakes = {name: self._intake(source, config, rules) for name, source in config.sources.items()}
-        secrets = config.github.webhook_secrets
-        github = None
-        if secrets:
-            github = GitHubDoor(secrets, self._service.ledger, self._now, self._service.wake)
-        return Doors(intakes, github)
+        ledger, rules = self._service.ledger, config.rules
+        github = reports = None
+        if config.github.webhook_secrets:
+            github = GitHubDoor(config.github.webhook_secrets, ledger, self._now, self._service.wake)
+        ours: Ours = _nothing
+        if config.report_secrets:
+            reports, ours = Reports(config.report_secrets, ledger, self._now), OwnMarks(ledger)
+        intakes = {name: self._intake(each, config, rules, ours) for name, each in config.sources.items()}
+        return Doors(intakes, github, reports)
 
-    def _intake(self, source: Source, config: Config, rules: Rules) -> Intake:
+    def _intake(self, source: Source, config: Config, rules: Rules, ours: Ours) -> Intake:
         return Intake(
             source=source.name,
             secrets=source.secrets,
@@ -109,18 +114,13 @@ class Application:
             new_id=new_id,
             entities=source.entities,
             window=config.ledger.duplicate_window,
+            ours=ours,
         )
 
 
-def rules_of(config: Config) -> Rules:
-    """What the configuration says of planning."""
-    return Rules(
-        routes=config.routes,
-        verify=config.wandb.verify == "required",
-        channels={name: channel.on for name, channel in config.channels.items()},
-        forward=config.forward_fields,
-        strict=not config.from_file,
-    )
+def _nothing(_event: RegistryEvent, _now: datetime) -> bool:
+    """Without reports, no mark is ours."""
+    return False
 
 
 def _sound() -> None:

@@ -179,7 +179,6 @@ def _source(config: Config, name: str | None) -> Source:
 
 
 def _reconcile(arguments: argparse.Namespace, environ: Mapping[str, str], out: TextIO, err: TextIO) -> int:
-    from receiver.application import rules_of  # noqa: PLC0415 - the receiver's extra may be missing
     from receiver.ledger import Ledger  # noqa: PLC0415 - as above
     from receiver.reconcile import Reconcile  # noqa: PLC0415 - as above
 
@@ -190,7 +189,7 @@ def _reconcile(arguments: argparse.Namespace, environ: Mapping[str, str], out: T
     with closing(_Wandb(config)) as wandb, Ledger.open(url) as ledger:
         if wandb.api is None:
             raise SettingsError([_NO_KEY])
-        story = Reconcile.of(config, rules_of(config), wandb.api, ledger, _now)
+        story = Reconcile.of(config, config.rules, wandb.api, ledger, _now)
         found = story.look(everything=arguments.all, keep=not arguments.dry_run)
         _tell(found, out, err)
         if arguments.dry_run or not found.missed:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from receiver.github_webhook import check_signature, read_run
 from receiver.intake import Intake
+from receiver.reports import Reports
 from receiver.run import Run
 from receiver.secret import Secret
 
@@ -58,7 +59,9 @@ class Doors:
     Attributes:
         intakes: By the name of the source: ``POST /webhooks/NAME``.
         github: ``POST /webhooks/github``, where GitHub's webhooks are wanted.
+        reports: ``POST /reports``, where jobs tell how they ended.
     """
 
     intakes: Mapping[str, Intake]
-    github: GitHubDoor | None = field(default=None)
+    github: GitHubDoor | None = None
+    reports: Reports | None = None

@@ -19,6 +19,8 @@ from receiver.ledger import Ledger
 from receiver.ledger.retention import Retention
 from receiver.outlets import NOBODY, Outlets
 from receiver.process_lock import ProcessLock
+from receiver.reconcile import Reconcile
+from receiver.reconciler import Reconciler
 from receiver.routing.route import RepositoryDispatch, WorkflowDispatch
 from receiver.run import Run, RunsUnreadableError
 from receiver.settings import Settings
@@ -208,7 +210,18 @@ def _start_all(
     tracker = Tracker(ledger, working, now=now, wake=dispatcher.wake)
     parts.callback(tracker.stop, LAST_LOOK)
     tracker.start()
+    reconciler = Reconciler(lambda: _story(ledger, working, now), now=now, wake=dispatcher.wake)
+    parts.callback(reconciler.stop, LAST_LOOK)
+    reconciler.start()
     return dispatcher
+
+
+def _story(ledger: Ledger, working: Working, now: Callable[[], datetime]) -> Reconcile | None:
+    """How to reconcile by the configuration in force; None where no route wants it, or nobody can."""
+    config, wandb = working.config, working.outlets.wandb
+    if wandb is None or not any(route.reconcile for route in config.routes):
+        return None
+    return Reconcile.of(config, config.rules, wandb, ledger, now)
 
 
 def _start_forgetting(ledger: Ledger, config: Config, now: Callable[[], datetime], parts: ExitStack) -> None:

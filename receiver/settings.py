@@ -41,6 +41,8 @@ _SECRETS = (
     "WANDB_WEBHOOK_SECRET_PREVIOUS",
     "WANDB_WEBHOOK_TOKEN",
     "WANDB_WEBHOOK_TOKEN_PREVIOUS",
+    "HANDOFF_REPORT_SECRET",
+    "HANDOFF_REPORT_SECRET_PREVIOUS",
     "GITHUB_TOKEN",
     "GITHUB_APP_PRIVATE_KEY",
     "HANDOFF_DATABASE_URL",  # It may hold a password.
@@ -85,6 +87,7 @@ class Settings:
         order: Whether a later promotion may overtake one that waits for a retry.
         budget: How many attempts may begin in which time; None is any number.
         retention: How long what has ended is kept; None is for ever.
+        report_secrets: The end of a job may sign its report with any of them; empty takes no reports.
         warnings: What works, but should not stay so; a line each, without a secret.
     """
 
@@ -100,6 +103,7 @@ class Settings:
     order: Order = "keep"
     budget: Budget | None = DEFAULT_BUDGET
     retention: timedelta | None = DEFAULT_RETENTION
+    report_secrets: tuple[Secret, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -138,7 +142,12 @@ class Settings:
         ours = self.github.private_key if isinstance(self.github, GitHubApp) else self.github
         password = urlsplit(self.database_url).password
         theirs = Secret(unquote(password)) if password else None
-        return (*self.secrets, *self.tokens, *(secret for secret in (ours, theirs) if secret))
+        return (
+            *self.secrets,
+            *self.tokens,
+            *self.report_secrets,
+            *(secret for secret in (ours, theirs) if secret),
+        )
 
 
 class _Reader:
@@ -166,6 +175,7 @@ class _Reader:
             max_body=self.max_body(),
             duplicate_window=self.duplicate_window(),
             order=self.order(),
+            report_secrets=self.pair("HANDOFF_REPORT_SECRET"),
         )
         self._check_senders(settings)
         return settings

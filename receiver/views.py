@@ -21,7 +21,9 @@ from receiver.doors import Doors, GitHubDoor
 from receiver.errors import BodyTooLargeError, LedgerError, RejectedError
 from receiver.intake import Accepted, Begun, Intake, OwnMark, Repeated, Trial, Webhook
 from receiver.plan import DEFAULT_ROUTE
+from receiver.reports import Reports
 from receiver.strict_json import shown
+from registry_client.report import HEADER as REPORT_HEADER
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -36,6 +38,11 @@ _SIGNATURE = f"HTTP_{signature.HEADER.upper().replace('-', '_')}"
 _JSON = ("Content-Type", "application/json")
 _HEADERS = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
 
+_NO_REPORTS = {
+    "status": "rejected",
+    "reason": "no-reports",
+    "message": "This receiver takes no reports: it has no HANDOFF_REPORT_SECRET.",
+}
 _log = logging.getLogger(__name__)
 
 # Raises what is wrong, or returns.
@@ -155,8 +162,8 @@ def _answering(tell: Callable[[Any], _Told]) -> Callable[[Any], _Answer]:
     return lambda error: _Answer(partial(tell, error))
 
 
-def _pages(doors: Callable[[], Doors], checks: Mapping[str, Check]) -> Blueprint:
-    pages = Blueprint("pages", __name__)
+def _add_webhooks(pages: Blueprint, doors: Callable[[], Doors]) -> None:
+    """What W&B posts to."""
 
     @pages.post("/webhooks/<source>")
     def webhook(source: str) -> Response:
@@ -171,6 +178,10 @@ def _pages(doors: Callable[[], Doors], checks: Mapping[str, Check]) -> Blueprint
             return _Answer(lambda: _kept(begun.end()), begun.wait)
         return _Answer(_own_mark if isinstance(begun, OwnMark) else partial(_tried, begun))
 
+
+def _add_tellings(pages: Blueprint, doors: Callable[[], Doors]) -> None:
+    """What GitHub and the jobs themselves tell of a dispatch post to."""
+
     @pages.post("/webhooks/github")
     def github() -> Response:
         door = doors().github
@@ -184,6 +195,24 @@ def _pages(doors: Callable[[], Doors], checks: Mapping[str, Check]) -> Blueprint
         event = request.headers.get(github_webhook.EVENT_HEADER)
         later = _Later(partial(_of_github, door, body, signed_as, event))
         return _Answer(later.tell, later.wait)
+
+    @pages.post("/reports")
+    def reports() -> Response:
+        door = doors().reports
+        if door is None:
+            return _Answer(lambda: _Told(404, _NO_REPORTS))
+        try:
+            body = _body(request.environ)
+        except RejectedError as error:
+            return _Answer(partial(_rejected, error))
+        later = _Later(partial(_of_report, door, body, request.headers.get(REPORT_HEADER)))
+        return _Answer(later.tell, later.wait)
+
+
+def _pages(doors: Callable[[], Doors], checks: Mapping[str, Check]) -> Blueprint:
+    pages = Blueprint("pages", __name__)
+    _add_webhooks(pages, doors)
+    _add_tellings(pages, doors)
 
     @pages.get("/healthz")
     def healthz() -> Response:
@@ -259,6 +288,15 @@ def _of_github(door: GitHubDoor, body: bytes, signed_as: str | None, event: str 
     except RejectedError as error:
         return _rejected(error)
     return _Told(200, {"status": "noted" if noted else "nothing to note"}, log="noted" if noted else "-")
+
+
+def _of_report(door: Reports, body: bytes, signed_as: str | None) -> _Told:
+    try:
+        known = door.receive(body, signed_as)
+    except RejectedError as error:
+        return _rejected(error)
+    status = "noted" if known else "unknown"
+    return _Told(200, {"status": status}, log=f"report {status}")
 
 
 def _own_mark() -> _Told:

@@ -300,6 +300,15 @@ SERVER = Table(
         )
     }
 )
+REPORTS = Table(
+    {
+        "secrets": Key(
+            ListOf(SecretValue("receives"), least=1),
+            "What jobs sign their reports with, at POST /reports; several while they change.",
+            required=True,
+        )
+    }
+)
 DOCUMENT = Table(
     {
         "sources": Key(
@@ -316,6 +325,7 @@ DOCUMENT = Table(
             ListOf(ROUTE, least=1, single=False), "What goes where, from the top down.", required=True
         ),
         "channels": Key(MapOf(CHANNEL, "channel"), "Where people read the news."),
+        "reports": Key(REPORTS, "What the end of a job tells: the Action `report`, or `handoff mark`."),
         "ledger": Key(LEDGER, "Where deliveries and dispatches are kept."),
         "server": Key(SERVER, "The pages."),
     }

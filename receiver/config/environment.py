@@ -21,6 +21,7 @@ _MEAN: Mapping[str, tuple[str, ...]] = {
         "WANDB_WEBHOOK_TOKEN_PREVIOUS",
     ),
     CREDENTIALS: ("GITHUB_TOKEN", "GITHUB_APP_CLIENT_ID", "GITHUB_APP_PRIVATE_KEY"),
+    "reports.secrets": ("HANDOFF_REPORT_SECRET", "HANDOFF_REPORT_SECRET_PREVIOUS"),
     "github.api_url": ("GITHUB_API_URL",),
     "github.budget": ("HANDOFF_GITHUB_BUDGET",),
     "ledger.url": ("HANDOFF_DATABASE_URL",),

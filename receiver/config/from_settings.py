@@ -14,16 +14,12 @@ def config_of(settings: Settings) -> Config:
     return Config(
         sources={SOURCE: Source(SOURCE, settings.secrets, settings.tokens)},
         github=GitHubConfig(settings.github, settings.github_api_url, budget=settings.budget),
-        routes=rules_of(settings).routes,
+        routes=Rules.of_one_repository(settings.repository, order=settings.order).routes,
         ledger=LedgerConfig(settings.database_url, settings.retention, settings.duplicate_window),
         server=ServerConfig(settings.max_body),
+        report_secrets=settings.report_secrets,
         forward_fields=settings.forward_fields,
         from_file=False,
         warnings=settings.warnings,
         all_secrets=settings.all_secrets,
     )
-
-
-def rules_of(settings: Settings) -> Rules:
-    """What is planned without a file."""
-    return Rules.of_one_repository(settings.repository, forward=settings.forward_fields, order=settings.order)

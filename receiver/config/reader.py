@@ -70,6 +70,7 @@ def _config(told: Told) -> Config:
         wandb=wandb_of(told, routes),
         routes=tuple(route for _, route in routes),
         channels=_channels(told, routes),
+        report_secrets=told.section("reports").get("secrets", fallen.settings.report_secrets),
         ledger=_ledger(told.section("ledger"), fallen),
         server=ServerConfig(told.section("server").get("max_body", fallen.settings.max_body)),
         route_places={route.name: section.place for section, route in routes},
@@ -147,6 +148,7 @@ def _all_secrets(config: Config) -> tuple[Secret, ...]:
     password = urlsplit(config.ledger.url).password
     every = [
         *(secret for source in config.sources.values() for secret in (*source.secrets, *source.tokens)),
+        *config.report_secrets,
         who.private_key if isinstance(who, GitHubApp) else who or Secret(""),
         Secret(unquote(password or "")),
         *(each.secret for each in config.resolved),

@@ -50,7 +50,9 @@ class Told:
     def fallbacks(self) -> Fallbacks:
         """Read the variables of what the file does not say."""
         said = {
-            f"{name}.{key}" for name in ("github", "ledger", "server") for key in self.section(name).places
+            f"{name}.{key}"
+            for name in ("github", "ledger", "server", "reports")
+            for key in self.section(name).places
         }
         said |= {SOURCES} if "sources" in self.document else set()
         said |= {CREDENTIALS} if {"app", "token"} & self.section("github").places.keys() else set()

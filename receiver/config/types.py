@@ -10,6 +10,7 @@ from typing import Literal
 from receiver.budget import Budget
 from receiver.config.problems import Place
 from receiver.config.secrets import Resolved
+from receiver.plan import Rules
 from receiver.routing.route import Route
 from receiver.secret import Secret
 from receiver.settings import (
@@ -103,6 +104,7 @@ class Config:
     """All that the receiver is told, sound once built by ``read_config``.
 
     Attributes:
+        report_secrets: The end of a job may sign its report with any of them; empty takes no reports.
         route_places: Where each route stands in the file, by name; empty without a file.
         resolved: Where each secret came from; the way to it may be shown, never what it is.
         warnings: What works, but should not stay so; a line each, without a secret.
@@ -116,6 +118,7 @@ class Config:
     wandb: WandbConfig = WandbConfig()
     routes: tuple[Route, ...] = ()
     channels: Mapping[str, Channel] = field(default_factory=dict)
+    report_secrets: tuple[Secret, ...] = ()
     ledger: LedgerConfig = LedgerConfig()
     server: ServerConfig = ServerConfig()
     route_places: Mapping[str, Place] = field(default_factory=dict)
@@ -124,3 +127,14 @@ class Config:
     all_secrets: tuple[Secret, ...] = ()
     forward_fields: tuple[str, ...] = ()
     from_file: bool = True
+
+    @property
+    def rules(self) -> Rules:
+        """What it says of planning."""
+        return Rules(
+            routes=self.routes,
+            verify=self.wandb.verify == "required",
+            channels={name: channel.on for name, channel in self.channels.items()},
+            forward=self.forward_fields,
+            strict=not self.from_file,
+        )
