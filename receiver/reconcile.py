@@ -27,6 +27,7 @@ from receiver.missed import (
     watched,
 )
 from receiver.plan import Rules
+from receiver.reports import mark_of
 from receiver.routing.planned import Arrival
 from receiver.routing.route import Route
 from receiver.routing.speaking import may_speak
@@ -60,6 +61,9 @@ class Memory(Protocol):
 
     def set_baseline(self, route: str, collection: str, alias: str, baseline: Baseline, /) -> None:
         """Remember what is there."""
+
+    def mark_until(self, artifact_id: str, collection: str, name: str, /) -> datetime | None:
+        """Until when an event of this counted as one of our own jobs'; None where it never did."""
 
     def accept(self, delivery: Delivery, planned: Sequence[Dispatch], /, *, window: timedelta) -> Receipt:
         """Keep it, unless it repeats the latest of its slot."""
@@ -209,13 +213,19 @@ class _Look:
         entities = (watch.entity, self._entity(watch.entity, watch.project))
         last = memory.last_promoted(slots_of(path, watch.alias, entities, tuple(self._story.sources)))
         first = first and not self._everything
-        if is_missed(record.id, baseline, last, first=first):
-            self.missed.append(missed(watch, path, record, last[0] if last else None))
+        promotion = missed(watch, path, record, last[0] if last else None)
+        if is_missed(record.id, baseline, last, first=first) and not self._ours(promotion):
+            self.missed.append(promotion)
             return
         self.found.compared += 1
         self.found.noted += baseline is None and last is None
         if baseline is None or baseline.artifact_id != record.id:
             self._set(watch, str(path), Baseline(record.id, asked_at))
+
+    def _ours(self, promotion: Missed) -> bool:
+        """Whether a job of ours gave the alias: what was told of that started nothing, and was not kept."""
+        mark = mark_of(event_of(promotion))
+        return mark is not None and self._story.memory.mark_until(*mark) is not None
 
     def _names(self, watch: Watched) -> Iterator[str]:
         if not watch.is_glob:

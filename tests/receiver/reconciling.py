@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from receiver.config import Source
@@ -35,6 +35,7 @@ class FakeMemory:
     def __init__(self) -> None:
         self.deliveries: list[tuple[Delivery, Sequence[Dispatch]]] = []
         self.baselines: dict[tuple[str, str, str], Baseline] = {}
+        self.marks: dict[tuple[str, str, str], datetime] = {}
 
     def last_promoted(self, slots: Collection[str], /) -> tuple[str | None, str] | None:
         """The latest by its id, which begins with the time."""
@@ -49,6 +50,10 @@ class FakeMemory:
     def set_baseline(self, route: str, collection: str, alias: str, baseline: Baseline, /) -> None:
         """Remember what is there."""
         self.baselines[route, collection, alias] = baseline
+
+    def mark_until(self, artifact_id: str, collection: str, name: str, /) -> datetime | None:
+        """Until when an event of this counts as ours."""
+        return self.marks.get((artifact_id, collection, name))
 
     def accept(self, delivery: Delivery, planned: Sequence[Dispatch], /, *, window: timedelta) -> Receipt:
         """Keep it, unless it repeats the latest of its slot."""

@@ -140,6 +140,20 @@ def test_a_webhook_that_comes_while_wandb_is_asked() -> None:
     assert world.missed() == ["flower:production v0"]
 
 
+def test_what_a_job_of_ours_marked_is_not_missed() -> None:
+    """
+    What W&B told of that started nothing, and must not start anything now.
+    """
+    world = World()
+    world.missed()
+    record = world.promote()
+    world.memory.marks[record.id, "wandb-registry-model/flower", "alias:production"] = world.clock()
+    world.clock.move(hours=1)
+
+    assert world.missed() == []
+    assert world.memory.baselines["deploy", FLOWER, "production"].artifact_id == record.id
+
+
 def test_what_is_not_committed_or_gone_is_not_missed() -> None:
     """
     An alias that nothing carries, and an upload that has not ended.
