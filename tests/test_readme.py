@@ -85,6 +85,22 @@ def test_each_input_and_output_has_a_section(kind: str) -> None:
     assert titles == list(ACTION[kind])
 
 
+def test_the_report_is_described() -> None:
+    """
+    Each input of report/action.yml has its row, in its order, and each output is named.
+    """
+    report: dict[str, Any] = yaml.safe_load((ROOT / "report" / "action.yml").read_text(encoding="utf-8"))
+    text = section("## The report")
+    rows = re.findall(r"^\| (`.+?`) \|", text, re.MULTILINE)
+    after = text[text.index("\nOutputs: ") :]
+
+    told = [name for row in rows for name in re.findall(r"`([a-z-]+)`", row)]
+    assert sorted(told) == sorted(report["inputs"])
+    assert re.findall(r"(?:^|[:;] )`([a-z]+)`,", after.split("\n\n")[0].replace("\n", " ")) == list(
+        report["outputs"]
+    )
+
+
 def test_each_default_is_told_first() -> None:
     """
     Each input's section begins with its default.
