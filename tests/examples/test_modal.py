@@ -83,7 +83,16 @@ def test_its_types_are_those_of_modals_client(python: Path) -> None:
     """
     Strict mypy finds nothing, against the types that Modal ships.
     """
-    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", python, "app.py", "prove.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--python-executable",
+        str(python),
+        "app.py",
+        "prove.py",
+    ]
     done = subprocess.run(command, cwd=EXAMPLE, capture_output=True, encoding="utf-8", check=False)
 
     assert done.returncode == 0, done.stdout

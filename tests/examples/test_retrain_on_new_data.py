@@ -29,21 +29,25 @@ def wandb() -> Iterator[WandbStandIn]:
         yield serving
 
 
+CONTENT = flowers.data(600, 1)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """What train.py makes of the same data twice, with exactly the packages that its requirements name."""
+    python, folder = python_with(EXAMPLE / "requirements.txt"), tmp_path_factory.mktemp("trained")
+    (folder / "data.csv").write_bytes(CONTENT)
+    made = [folder / "first", folder / "second"]
+    for model in made:
+        subprocess.run([python, EXAMPLE / "train.py", folder, model], check=True, env={"PATH": ""})
+    return made
+
+
 @pytest.fixture
 def data(wandb: WandbStandIn) -> Membership:
     """A data set in the registry."""
-    logged = wandb.log_artifact("acme/data/flowers", {"data.csv": flowers.data(600, 1)}, type="dataset")
+    logged = wandb.log_artifact("acme/data/flowers", {"data.csv": CONTENT}, type="dataset")
     return wandb.link(logged, "acme-org/wandb-registry-dataset/flowers")
-
-
-def trained(tmp_path: Path, content: bytes, name: str = "model") -> Path:
-    """What train.py makes of the data, with exactly the packages that its requirements name."""
-    source = tmp_path / f"data-for-{name}"
-    source.mkdir()
-    (source / "data.csv").write_bytes(content)
-    python = python_with(EXAMPLE / "requirements.txt")
-    subprocess.run([python, EXAMPLE / "train.py", source, tmp_path / name], check=True, env={"PATH": ""})
-    return tmp_path / name
 
 
 def published(
@@ -85,22 +89,20 @@ def published(
 
 
 def test_new_data_become_a_version_in_the_registry(
-    wandb: WandbStandIn, data: Membership, tmp_path: Path
+    wandb: WandbStandIn, data: Membership, models: list[Path], tmp_path: Path
 ) -> None:
     """
     W&B's own SDK logs and links what was trained, with its lineage; what Handoff downloads are those bytes.
     """
     registry = connect({"WANDB_BASE_URL": wandb.url, "WANDB_API_KEY": wandb.api_key})
     with Uploads(wandb) as uploads, registry:
-        download(resolve(data.name, registry), tmp_path / "data", registry)
-        model = trained(tmp_path, (tmp_path / "data" / "data.csv").read_bytes())
-        told = published(model, data, uploads, wandb, tmp_path)
+        told = published(models[0], data, uploads, wandb, tmp_path)
         version = resolve(told["artifact"], registry)
         download(version, tmp_path / "got", registry)
 
     assert told["artifact"] == f"{REGISTRY}:v0"
     assert {each.name: each.read_bytes() for each in (tmp_path / "got").iterdir()} == {
-        each.name: each.read_bytes() for each in model.iterdir()
+        each.name: each.read_bytes() for each in models[0].iterdir()
     }
     assert version.metadata["data"] == data.name
     assert uploads.used == [data.id]
@@ -108,13 +110,12 @@ def test_new_data_become_a_version_in_the_registry(
     assert config["workflow_run"]["value"] == "https://github.com/acme/training/actions/runs/1"
 
 
-def test_the_same_data_make_no_second_version(wandb: WandbStandIn, data: Membership, tmp_path: Path) -> None:
+def test_the_same_data_make_no_second_version(
+    wandb: WandbStandIn, data: Membership, models: list[Path], tmp_path: Path
+) -> None:
     """
     The same data give the same bytes, so a dispatch that came twice leaves one version and one run.
     """
-    content = data.artifact.manifest.entries[0].content
-    assert content is not None
-    models = [trained(tmp_path, content.read(), name) for name in ("first", "second")]
     with Uploads(wandb) as uploads:
         names = [published(model, data, uploads, wandb, tmp_path)["artifact"] for model in models]
 
@@ -122,13 +123,11 @@ def test_the_same_data_make_no_second_version(wandb: WandbStandIn, data: Members
     assert len(uploads.runs) == 1
 
 
-def test_the_model_comes_with_a_question_and_its_answer(tmp_path: Path) -> None:
+def test_the_model_comes_with_a_question_and_its_answer(models: list[Path]) -> None:
     """
     sample.json holds rows and the labels that the exported model gave, for whoever serves it to compare.
     """
-    model = trained(tmp_path, flowers.data(300, 1))
-
-    sample = json.loads((model / "sample.json").read_text(encoding="utf-8"))
+    sample = json.loads((models[0] / "sample.json").read_text(encoding="utf-8"))
 
     assert sample["inputs"][0]["shape"] == [3, 3]
     assert set(sample["outputs"][0]["data"]) <= set(flowers.KINDS)

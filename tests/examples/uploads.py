@@ -77,7 +77,7 @@ class Uploads:
         @app.post("/graphql")
         def graphql() -> Response:
             asked = request.get_json()
-            user = self._wandb.user_with_key((request.authorization or {}).get("password") or "")
+            user = self._wandb.user_with_key(getattr(request.authorization, "password", None) or "")
             if user is None:
                 return Response("{}", 401)
             answer = self._answers.get(graph.operation_name(asked["query"]))
@@ -155,7 +155,7 @@ class Uploads:
         for each in asked["input"]["artifactFiles"]:
             address = self._address()
             self._pending[each["artifactID"]].files[each["name"]] = address.rpartition("/")[2]
-            node = {
+            node: dict[str, Any] = {
                 "storagePath": f"wandb_artifacts/{each['name']}",
                 "uploadUrl": address,
                 "uploadHeaders": [],
