@@ -75,7 +75,7 @@ class ManifestError(RegistryError):
 
 
 class ReferenceEntriesError(RegistryError):
-    """The artifact points at files outside W&B, which are not fetched."""
+    """The artifact points at files outside W&B that are not to be fetched, or cannot be."""
 
     reason = "reference-entries"
     exit_code = 9
@@ -89,7 +89,7 @@ class VerificationError(RegistryError):
 
 
 class TargetError(RegistryError):
-    """The directory to write to is not usable: it exists, is not writable, or the disk is full."""
+    """The directory to write to is not usable: it holds other files, is not writable, or in use."""
 
     reason = "target"
     exit_code = 11
