@@ -13,6 +13,7 @@ from registry_client.patience import patiently
 from registry_client.report import HEADER, Report, signature
 
 _OK, _UNAUTHORIZED, _NOT_FOUND = 200, 401, 404
+_NOTED = "noted"  # The receiver's word where it knows what the report is of.
 _MOST = 1024 * 1024
 _MOST_SHOWN = 300
 
@@ -78,6 +79,6 @@ def message(answer: bytes) -> str:
 
 def _known(answer: bytes) -> bool:
     try:
-        return json.loads(answer).get("known") is True
+        return json.loads(answer).get("status") == _NOTED
     except (ValueError, AttributeError, RecursionError):
         return False

@@ -123,7 +123,7 @@ def test_a_receiver_is_told_first(handoff: Handoff, flower: Membership, wandb: W
 
     def answer(_: object) -> Said:
         seen.append(list(flower.aliases))
-        return Said(200, b'{"known": false}')
+        return Said(200, b'{"status": "unknown"}')
 
     with Endpoint(answer) as receiver:
         said = handoff("--alias", "deployed", "--receiver", receiver.url, HANDOFF_REPORT_SECRET="shared")

@@ -57,7 +57,7 @@ class FakeReceiver(Endpoint):
             known = self.reports.receive(arrived.body, arrived.headers.get("x-handoff-signature"))
         except RejectedError as error:
             return Said(error.status, json.dumps({"message": str(error)}).encode())
-        return Said(200, json.dumps({"status": "noted", "known": known}).encode())
+        return Said(200, json.dumps({"status": "noted" if known else "unknown"}).encode())
 
 
 @dataclass
