@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,22 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from receiver.delivery import Rejection
+from receiver.delivery import Baseline, Rejection
+from receiver.dispatch import DispatchKind
 from receiver.errors import LedgerError, LedgerSchemaError
 from receiver.ledger import Ledger, moving, schema
 from receiver.ledger.moving import Moved, MoveError, move
 from receiver.ledger.writes import parse_url
 from receiver.process_lock import ProcessLock
 from receiver.retry import Dead, Decision, Sent, Wait
+from receiver.run import Run, looked
 from tests.receiver.fakes import GONE, LEASE, RESET, START, TAKEN, Answer, delivery, dispatch
 from tests.receiver.fakes import event as happening
 
 SECOND = timedelta(seconds=1)
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
-COUNTED = 8  # Deliveries of a ledger that was lived in.
+COUNTED = 8  # Deliveries of a ledger that was lived in: these,
+KEPT = COUNTED + 2  # and two that are apart.
 
 # From which kind of database to which.
 WAYS = [("sqlite", "postgresql"), ("postgresql", "sqlite"), ("sqlite", "sqlite")]
@@ -37,6 +41,7 @@ def live(url: str) -> None:
     """Let a ledger be lived in: all that can become of a dispatch, strange names, a pruned row, a trace."""
     strange = happening(event="LINK\0", fields={"collection": "Größe 🚀 \0 \ud800", "n": "1e3"})
     with Ledger.open(url) as ledger:
+        live_by_routes(ledger)
         for number in range(COUNTED):
             name = f"d{number}"
             planned = [dispatch(name, client_payload={"é🚀\0": [1.5, None, True, 10**30]})] if number else []
@@ -60,6 +65,24 @@ def live(url: str) -> None:
             lambda connection: connection.execute(text("DELETE FROM deliveries WHERE id = 'last'")).rowcount
         )
         ledger.note_rejection(Rejection(START, "wandb", None, "unauthorized", 401))
+
+
+def live_by_routes(ledger: Ledger) -> None:
+    """What routes add: kinds, a run that is followed, a report, marks, and what was compared."""
+    told = {"é": [None, 1.5]}
+    planned = dispatch("routed", repository="acme/routed", question=told, telling=None, holds=True)
+    planned = replace(planned, route="deploy\0", run_within=120 * SECOND, kind=DispatchKind.WORKFLOW_DISPATCH)
+    never = replace(planned, id="routed-2", key="never", unsendable="too large")
+    ledger.accept(delivery("routed", slot="routed", reconciled=True), [planned, never])
+    claim = ledger.claim(START, LEASE)
+    assert claim is not None
+    ledger.record(claim, Sent(), TAKEN.outcome, START)
+    (watch,) = ledger.watches(START + 60 * SECOND, 10)
+    run = Run(2**40, "https://github.example/runs/1", "in_progress", None, "")
+    ledger.record_look(watch, looked(watch, run, START + 60 * SECOND), ())
+    ledger.record_report("routed", None, told)
+    ledger.put_mark("QTox", "reg/churn", "alias:Größe 🚀", START)
+    ledger.set_baseline("deploy", "acme/reg/churn", "production", Baseline("QTox", START))
 
 
 def everything(url: str) -> dict[str, list[tuple[Any, ...]]]:
@@ -110,7 +133,7 @@ def test_everything_is_there(way: tuple[str, str]) -> None:
     assert everything(target) == before
     assert everything(source) == before
     assert told.rows == {name: len(rows) for name, rows in before.items()}
-    assert told.rows["deliveries"] == COUNTED + 1
+    assert told.rows["deliveries"] == KEPT
     assert told.open_dispatches == 6
     assert len(told.digest) == 64
 
@@ -151,8 +174,8 @@ def test_no_number_is_given_twice(way: tuple[str, str]) -> None:
         with ledger._reads.connect() as connection:
             for table in (schema.deliveries, schema.dispatches):
                 numbers[table.name] = list(connection.scalars(select(table.c.seq).order_by(table.c.seq)))
-    assert numbers["deliveries"][-2:] == [COUNTED + 1, COUNTED + 3]
-    assert numbers["dispatches"][-2:] == [COUNTED, COUNTED + 1]
+    assert numbers["deliveries"][-2:] == [KEPT, KEPT + 2]
+    assert numbers["dispatches"][-2:] == [KEPT, KEPT + 1]
 
 
 def test_there_and_back_is_the_same(new_url: Callable[[str], str]) -> None:
@@ -232,7 +255,7 @@ def test_what_a_crash_left_in_the_log_is_moved_and_left(new_url: Callable[[str],
     told = moved(source, target)
 
     assert beside(file_of(source)) == before
-    assert told.rows["deliveries"] == COUNTED + 1
+    assert told.rows["deliveries"] == KEPT
 
 
 def test_a_file_that_nobody_may_write_can_be_moved(new_url: Callable[[str], str]) -> None:
@@ -243,7 +266,7 @@ def test_a_file_that_nobody_may_write_can_be_moved(new_url: Callable[[str], str]
     live(source)
     file_of(source).chmod(0o400)
 
-    assert moved(source, new_url("sqlite")).rows["deliveries"] == COUNTED + 1
+    assert moved(source, new_url("sqlite")).rows["deliveries"] == KEPT
 
 
 # --- what is refused
@@ -261,7 +284,7 @@ def test_a_ledger_that_is_in_use_is_not_moved(new_url: Callable[[str], str]) -> 
     lock.release()
 
     assert not file_of(target).exists()
-    assert moved(source, target).rows["deliveries"] == COUNTED + 1
+    assert moved(source, target).rows["deliveries"] == KEPT
 
 
 def test_a_target_that_is_in_use_is_not_moved_to(new_url: Callable[[str], str]) -> None:
@@ -410,8 +433,8 @@ def test_a_server_that_is_not_there_is_named_without_its_password(new_url: Calla
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        ("UPDATE deliveries SET address = 'elsewhere' WHERE id = 'd3'", "deliveries: got 9 rows with digest"),
-        ("DELETE FROM attempts WHERE seq = 2", "attempts: got 3 rows with digest .*, want 4 with"),
+        ("UPDATE deliveries SET address = 'elsewhere' WHERE id = 'd3'", "deliveries: got 10 rows with digest"),
+        ("DELETE FROM attempts WHERE seq = 2", "attempts: got 4 rows with digest .*, want 5 with"),
     ],
     ids=["changed", "lost"],
 )
@@ -456,7 +479,7 @@ def test_a_failure_half_way_leaves_an_empty_ledger(new_url: Callable[[str], str]
         move(source, target, report=interrupt)
 
     assert everything(target)["deliveries"] == []
-    assert moved(source, target).rows["deliveries"] == COUNTED + 1
+    assert moved(source, target).rows["deliveries"] == KEPT
 
 
 def test_many_rows_are_moved_in_batches(
@@ -476,5 +499,5 @@ def test_many_rows_are_moved_in_batches(
     assert [line for line in told if line.startswith("deliveries")] == [
         "deliveries: 4 rows copied",
         "deliveries: 8 rows copied",
-        "deliveries: 9 rows copied, read back and compared",
+        "deliveries: 10 rows copied, read back and compared",
     ]

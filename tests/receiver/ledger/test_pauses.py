@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from receiver.dispatch import Claim, Outcome, OutcomeKind, Pause
+from receiver.dispatch import Claim, DispatchKind, Outcome, OutcomeKind, Pause
 from receiver.ledger import Ledger
 from receiver.ledger.pauses import pause_after
 from receiver.retry import Dead, Sent, Wait
@@ -211,3 +211,84 @@ def test_a_pause_that_nothing_waits_for_is_not_waited_for(ledger: Ledger) -> Non
 
     assert [pause.failures for pause in ledger.pauses()] == [5]
     assert ledger.next_due(START) is None
+
+
+# --- what does not go to GitHub
+
+
+def elsewhere(ledger: Ledger, name: str, repository: str = "post:modal") -> None:
+    """Accept one that GitHub never sees."""
+    planned = dispatch(name, repository=repository, lane=f"{repository}/{name}", kind=DispatchKind.POST)
+    ledger.accept(delivery(name), [planned])
+
+
+def test_what_github_asks_for_holds_up_nothing_that_goes_elsewhere(ledger: Ledger) -> None:
+    """
+    The others go on, and whoever waits is told of them.
+    """
+    accept(ledger, "a")
+    accept(ledger, "b", "acme/other")
+    ledger.record(claimed(ledger), Wait(START + 90 * SECOND, counts=False), BUSY.outcome, START)
+    assert ledger.closed_until(START) == START + 90 * SECOND
+    elsewhere(ledger, "c")
+
+    assert ledger.closed_until(START) is None
+    assert ledger.next_due(START) == START
+    assert claimed(ledger).dispatch.id == "c-1"
+    assert ledger.claim(START, LEASE) is None
+
+
+def test_what_another_destination_asks_for_holds_up_that_one_alone(ledger: Ledger) -> None:
+    """
+    A channel that wants patience stops neither GitHub nor the other channels.
+    """
+    for name, where in (("a", "post:modal"), ("b", "post:modal"), ("c", "post:other")):
+        elsewhere(ledger, name, where)
+    accept(ledger, "d")
+    ledger.record(claimed(ledger), Wait(START + 90 * SECOND, counts=False), BUSY.outcome, START)
+
+    assert ledger.pauses() == [Pause("post:modal", START + 90 * SECOND, 0, "rate-limited")]
+    others = [claimed(ledger), claimed(ledger)]
+    assert {claim.dispatch.id for claim in others} == {"c-1", "d-1"}
+    for claim in others:
+        ledger.record(claim, Sent(), TAKEN.outcome, START)
+    assert ledger.claim(START + 89 * SECOND, LEASE) is None
+    assert claimed(ledger, START + 90 * SECOND).dispatch.repository == "post:modal"
+
+
+def test_what_another_destination_asks_for_counts_after_a_failure(ledger: Ledger) -> None:
+    """
+    It failed before, which began no pause yet: the wait that it asks for is kept all the same.
+    """
+    elsewhere(ledger, "a")
+    fail(ledger)
+    ledger.record(claimed(ledger), Wait(START, counts=False), BUSY.outcome, START)
+
+    assert ledger.pauses() == [Pause("post:modal", START + 90 * SECOND, 1, "rate-limited")]
+
+
+def test_another_destination_that_keeps_failing_is_paused_too(ledger: Ledger) -> None:
+    """
+    Each has a breaker of its own.
+    """
+    elsewhere(ledger, "a")
+    accept(ledger, "b")
+    for _ in range(5):
+        claim = claimed(ledger)
+        assert claim.dispatch.id == "a-1"
+        ledger.record(claim, Wait(START - SECOND), RETRY, START)
+
+    assert [pause.scope for pause in ledger.pauses()] == ["post:modal"]
+    assert claimed(ledger).dispatch.id == "b-1"
+
+
+def test_what_goes_elsewhere_goes_one_at_a_time(ledger: Ledger) -> None:
+    """
+    A destination is never asked twice at once.
+    """
+    elsewhere(ledger, "a")
+    elsewhere(ledger, "b")
+    elsewhere(ledger, "c", "post:other")
+
+    assert {claimed(ledger).dispatch.id, claimed(ledger).dispatch.id} == {"a-1", "c-1"}
+    assert ledger.claim(START, LEASE) is None

@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 
 from receiver.delivery import DispatchRecord, DispatchState, Redelivery
-from receiver.dispatch import Claim, Outcome
+from receiver.dispatch import Claim, DispatchKind, Outcome, OutcomeKind
 from receiver.ledger import Ledger
 from receiver.ledger.records import NoSuchDeliveryError
 from receiver.ledger.redeliveries import NotRedeliveredError
-from receiver.retry import Dead, Decision, Sent, Wait
+from receiver.retry import Dead, Decision, Ended, Sent, Wait
 from tests.receiver.fakes import GONE, LEASE, RESET, START, TAKEN, UNREACHABLE, delivery, dispatch
 
 NOW = START + timedelta(hours=1)
@@ -257,3 +257,56 @@ def test_the_dead_and_the_unfinished_are_listed(ledger: Ledger) -> None:
     assert [len(record.dispatches) for record in ledger.dead()] == [2, 2]
     assert [record.id for record in ledger.dead(1)] == ["b"]
     assert [record.id for record in ledger.unfinished()] == ["c"]
+
+
+@pytest.mark.parametrize("kind", DispatchKind, ids=lambda kind: kind.value)
+def test_any_kind_is_sent_anew(ledger: Ledger, kind: DispatchKind) -> None:
+    """
+    A notice by its own id, for who redelivers a delivery means what was sent for it.
+    """
+    ledger.accept(delivery(), [dispatch(kind=kind)])
+    claim = ledger.claim(START, LEASE)
+    assert claim is not None
+    ledger.record(claim, Dead("gone", "gone"), GONE.outcome, START)
+    if kind is DispatchKind.NOTICE:
+        with pytest.raises(NotRedeliveredError, match="has nothing to send"):
+            ledger.redeliver("d1", now=NOW)
+
+    (told,) = ledger.redeliver("d1-1", now=NOW)
+
+    assert told.changes
+    assert again(ledger).dispatch.kind is kind
+
+
+@pytest.mark.parametrize("state", [DispatchState.OUTDATED, DispatchState.UNWANTED], ids=lambda s: s.value)
+def test_what_no_longer_held_needs_force_and_is_asked_about_anew(
+    ledger: Ledger, state: DispatchState
+) -> None:
+    """
+    Force never sends what W&B does not confirm: the question is still there.
+    """
+    question = {"about": "v3"}
+    ledger.accept(delivery(), [dispatch(question=question)])
+    claim = ledger.claim(START, LEASE)
+    assert claim is not None
+    outcome = Outcome(OutcomeKind(state.value), "outdated", "the alias moved")
+    ledger.record(claim, Ended(state, "outdated", "the alias moved"), outcome, START)
+    with pytest.raises(NotRedeliveredError, match=r"only with force .* asks W&B anew"):
+        ledger.redeliver("d1", now=NOW)
+
+    (told,) = ledger.redeliver("d1", now=NOW, force=True)
+
+    assert "asks W&B anew" in told.will
+    assert again(ledger).dispatch.question == question
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_can_never_be_sent_is_not_redelivered(ledger: Ledger, *, force: bool) -> None:
+    """
+    There is no message: its route has to be mended, and the promotion to come anew.
+    """
+    ledger.accept(delivery(), [dispatch(unsendable="repository: got 'x', want owner/name")])
+
+    with pytest.raises(NotRedeliveredError, match=r"can never be sent as it is \(repository: got 'x'"):
+        ledger.redeliver("d1", now=NOW, force=force)
+    assert ledger.delivery("d1").dispatches[0].state is DispatchState.DEAD

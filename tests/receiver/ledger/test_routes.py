@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from receiver.delivery import Delivery, DispatchState
-from receiver.destinations.notice import What
 from receiver.dispatch import Claim, DispatchKind, Outcome, OutcomeKind
 from receiver.errors import LostLeaseError
 from receiver.ledger import Ledger
 from receiver.ledger.claims import CRASHES
+from receiver.notice import What
 from receiver.retry import Dead, Ended, Sent, Wait
 from receiver.telling import Telling, after_attempt
 from tests.receiver.fakes import GONE, LEASE, RESET, START, TAKEN, UNREACHABLE, delivery, dispatch

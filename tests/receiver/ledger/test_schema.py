@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,10 +16,12 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, insert, inspect, select, text
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 
+from receiver.budget import Budget
 from receiver.delivery import DispatchState
+from receiver.dispatch import DispatchKind
 from receiver.errors import LedgerError, LedgerSchemaError
 from receiver.ledger import Ledger, schema
-from receiver.ledger.schema import AnyText, JsonText, UtcTime, meta, metadata, migrate
+from receiver.ledger.schema import AnyText, JsonText, OptionalJson, Span, UtcTime, meta, metadata, migrate
 from receiver.ledger.writes import create_sqlite_file, parse_url, postgresql_engine, sqlite_engine
 from tests.receiver.fakes import START
 
@@ -89,6 +92,25 @@ def test_json_survives_any_string(value: object) -> None:
 
     assert kept.isascii()
     assert JsonText().process_result_value(kept, SQLITE) == value
+
+
+@given(st.timedeltas())
+def test_a_length_of_time_survives_exactly(span: timedelta) -> None:
+    """
+    To the microsecond, whichever way it goes.
+    """
+    kept = Span().process_bind_param(span, SQLITE)
+
+    assert Span().process_result_value(kept, SQLITE) == span
+
+
+def test_nothing_is_nothing() -> None:
+    """
+    What may be missing is NULL in the database, where it is looked for as such.
+    """
+    for kind in (Span(), OptionalJson()):
+        assert kind.process_bind_param(None, SQLITE) is None
+        assert kind.process_result_value(None, SQLITE) is None
 
 
 def test_json_keeps_the_order_of_keys() -> None:
@@ -210,19 +232,26 @@ def shape(engine: Engine) -> dict[str, object]:
             [column for column in columns if column[0] != "seq"],
             inspector.get_pk_constraint(table)["constrained_columns"],
             sorted(c["column_names"] for c in inspector.get_unique_constraints(table)),
-            sorted(str((i["name"], i["column_names"], i["unique"])) for i in inspector.get_indexes(table)),
+            sorted(map(_index, inspector.get_indexes(table))),
             [(c["constrained_columns"], c["referred_table"]) for c in inspector.get_foreign_keys(table)],
         )
     return shown
 
 
-def test_a_ledger_of_version_1_becomes_one_of_today(
-    database_url: str, engine: Engine, tmp_path: Path, request: pytest.FixtureRequest
+def _index(found: Any) -> str:
+    """All that decides which rows an index serves, and how."""
+    where = {str(told) for name, told in found["dialect_options"].items() if name.endswith("_where")}
+    return str((found["name"], found["column_names"], found["unique"], where))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_old_ledger_becomes_one_of_today(
+    database_url: str, engine: Engine, tmp_path: Path, request: pytest.FixtureRequest, version: int
 ) -> None:
     """
     It has the tables and indexes of a new one, and every row that it had.
     """
-    make_old(engine, 1)
+    make_old(engine, version)
     with Ledger.open(database_url) as ledger:
         old2, old1 = ledger.deliveries()
         (rejected,) = ledger.rejections()
@@ -234,29 +263,40 @@ def test_a_ledger_of_version_1_becomes_one_of_today(
     with Ledger.open(new_url) as new:
         assert shape(engine) == shape(new._reads)
     assert version_of(engine) == str(schema.VERSION)
+    repeated = (0, None) if version == 1 else (2, START + timedelta(seconds=20))
     assert (old1.id, old1.repeats, old1.last_repeat_at, dict(old1.fields)) == (
         "old1",
-        0,
-        None,
+        *repeated,
         {"alias": "production"},
     )
     states = [
-        (one.state, one.redeliveries, len(one.attempts)) for one in (*old1.dispatches, *old2.dispatches)
+        (one.state, one.redeliveries, len(one.attempts), one.kind, one.route, one.run_status, one.report)
+        for one in (*old1.dispatches, *old2.dispatches)
     ]
+    plain = (DispatchKind.REPOSITORY_DISPATCH, None, None, None)
     assert states == [
-        (DispatchState.SENT, 0, 2),
-        (DispatchState.DEAD, 0, 1),
-        (DispatchState.PENDING, 0, 1),
-        (DispatchState.SENDING, 0, 1),
+        (DispatchState.SENT, 0, 2, *plain),
+        (DispatchState.DEAD, 0, 1, *plain),
+        (DispatchState.PENDING, version - 1, 1, *plain),
+        (DispatchState.SENDING, 0, 1, *plain),
     ]
+    assert (old1.reconciled, old1.unrouted) == (False, False)
     assert rejected.reason == "unauthorized"
 
 
-def test_what_version_1_left_open_is_sent_by_today(database_url: str, engine: Engine) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_an_old_version_left_open_is_sent_by_today(
+    database_url: str, engine: Engine, version: int
+) -> None:
     """
-    What waited goes when it is due; what was being sent is taken over as unanswered.
+    What waited goes when it is due; what was being sent is taken over as unanswered; attempts count on.
     """
-    make_old(engine, 1)
+    make_old(engine, version)
+    budget = Budget.parse("6/h")
+    with Ledger.open(database_url, budget=budget) as ledger:
+        assert ledger.closed_until(START + timedelta(minutes=2)) is None
+    with Ledger.open(database_url, budget=Budget.parse("5/h")) as ledger:
+        assert ledger.closed_until(START + timedelta(minutes=2)) == START + timedelta(hours=1)
     with Ledger.open(database_url) as ledger:
         claims = [ledger.claim(START + timedelta(days=1), timedelta(seconds=60)) for _ in range(3)]
 

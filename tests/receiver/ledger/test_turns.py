@@ -5,26 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
 
 from receiver.budget import Budget
 from receiver.delivery import DispatchState
-from receiver.dispatch import Claim
+from receiver.dispatch import GITHUB_KINDS, Claim, DispatchKind, Outcome, OutcomeKind
 from receiver.errors import LostLeaseError
 from receiver.ledger import Ledger
 from receiver.ledger.turns import NEAR
-from receiver.retry import Sent, Wait
+from receiver.retry import Ended, Sent, Wait
 from tests.receiver.fakes import LEASE, START, TAKEN, UNREACHABLE, delivery, dispatch
 from tests.receiver.waiting import until_blocked
 
 SECOND = timedelta(seconds=1)
 
 
-def accept(ledger: Ledger, *ids: str, at: datetime = START, **changes: str) -> None:
+def accept(ledger: Ledger, *ids: str, at: datetime = START, **changes: Any) -> None:
     for name in ids:
-        ledger.accept(delivery(name, at=at), [dispatch(name, at=at, **changes)])  # type: ignore[arg-type]
+        ledger.accept(delivery(name, at=at), [dispatch(name, at=at, **changes)])
 
 
 def claimed(ledger: Ledger, now: datetime = START) -> Claim:
@@ -175,6 +176,67 @@ def test_the_last_of_a_budget_is_spent_once(new_postgresql: Callable[[], str]) -
             connection.execute(text(f"{begun} FROM dispatches WHERE id = 'b-1'"))
         assert ours.result(10) is None
     other.dispose()
+
+
+@pytest.mark.parametrize("kind", DispatchKind, ids=lambda kind: kind.value)
+def test_only_what_goes_to_github_spends_its_budget_and_waits_for_it(
+    frugal: Callable[[str], Ledger], kind: DispatchKind
+) -> None:
+    """
+    A notice goes at once, however little GitHub takes, and takes nothing of it.
+    """
+    github = kind in GITHUB_KINDS
+    where = "acme/other" if github else "post:modal"
+    with frugal("1/h") as ledger:
+        accept(ledger, "a", repository=where, kind=kind)
+        send(ledger)
+        assert ledger.closed_until(START) == (START + 3600 * SECOND if github else None)
+        accept(ledger, "b")
+        assert ledger.next_due(START) == START + (3600 * SECOND if github else 0 * SECOND)
+        if not github:
+            send(ledger)
+            accept(ledger, "c", repository=where, kind=kind)
+            assert ledger.closed_until(START) is None
+            assert (ledger.next_due(START), send(ledger)) == (START, "c-1")
+        assert ledger.claim(START, LEASE) is None
+
+
+@pytest.mark.parametrize(
+    "kind", [OutcomeKind.POSTPONED, OutcomeKind.OUTDATED, OutcomeKind.UNWANTED], ids=lambda kind: kind.value
+)
+def test_what_never_reached_github_costs_nothing_of_its_budget(
+    frugal: Callable[[str], Ledger], kind: OutcomeKind
+) -> None:
+    """
+    W&B was asked, and GitHub was not: while W&B is away the others' budget is whole.
+    """
+    with frugal("1/h") as ledger:
+        accept(ledger, "a", "b")
+        ends: Ended | Wait = Wait(START + SECOND, counts=False)
+        if kind is not OutcomeKind.POSTPONED:
+            ends = Ended(DispatchState(kind.value), "reason", "detail")
+        assert ledger.closed_until(START) is None
+        claim = claimed(ledger)
+        assert ledger.closed_until(START) is not None
+        ledger.record(claim, ends, Outcome(kind, "reason", "detail"), START)
+
+        assert ledger.closed_until(START) is None
+
+
+def test_what_goes_elsewhere_is_found_behind_thousands_for_github(frugal: Callable[[str], Ledger]) -> None:
+    """
+    While GitHub's wait for the budget, the rest goes in its own order, one lane and destination at a time.
+    """
+    with frugal("1/h") as ledger:
+        for number in range(NEAR + 10):
+            accept(ledger, f"b{number:03}", lane=f"lane-{number}")
+        send(ledger)
+        accept(ledger, "x", "y", repository="notice:chat", kind=DispatchKind.NOTICE)
+        accept(ledger, "z", repository="notice:other", kind=DispatchKind.NOTICE)
+
+        assert [claimed(ledger).dispatch.id, claimed(ledger).dispatch.id] == ["x-1", "z-1"]
+        assert ledger.claim(START, LEASE) is None
+        assert ledger.next_due(START) == START + LEASE
 
 
 # --- two receivers on one PostgreSQL
