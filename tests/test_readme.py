@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from receiver.event import read_event
 from receiver.settings import NAMES
 from registry_client import errors
 from registry_client.cli import add_commands
+from tests.stand_ins.wandb import WandbStandIn
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -163,6 +165,26 @@ def test_each_option_of_the_client_is_described() -> None:
     commands = (ROOT / "docs" / "client.md").read_text(encoding="utf-8").split("\n## ")[1]
 
     assert set(re.findall(r"--[a-z-]+", commands)) == set(re.findall(r"--[a-z-]+", helps)) - {"--help"}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/client.md"])
+def test_its_python_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What is shown of the library runs as it stands, and the directory is there.
+    """
+    text = (ROOT / page).read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "shown.py").write_text(shown, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with WandbStandIn() as wandb:
+        wandb.add_organization("Acme", entity="acme-org", teams=["acme"])
+        logged = wandb.log_artifact("acme/training/nature", {"a.safetensors": b"a", "config/b.json": b"{}"})
+        wandb.link(logged, "acme-org/wandb-registry-model/nature", aliases=["production"])
+        monkeypatch.setenv("WANDB_BASE_URL", wandb.url)
+        monkeypatch.setenv("WANDB_API_KEY", wandb.api_key)
+        runpy.run_path("shown.py")
+
+    assert (tmp_path / "model" / "config" / "b.json").read_bytes() == b"{}"
 
 
 @pytest.mark.parametrize(("page", "link"), LINKS)
