@@ -128,9 +128,9 @@ class _Wandb:
 def _outside(config: Config, wandb: WandbApi | None) -> Outside:
     from receiver.checks import Outside  # noqa: PLC0415 - the receiver's extra may be missing
     from receiver.checks.github_look import GitHubLook  # noqa: PLC0415 - as above
-    from receiver.outlets import _credentials  # noqa: PLC0415 - as above
+    from receiver.outlets import credentials_of  # noqa: PLC0415 - as above
 
-    credentials = _credentials(config.github, _now)
+    credentials = credentials_of(config.github, _now)
     github = None if credentials is None else GitHubLook(config.github.api_url, credentials, now=_now)
     return Outside(github, wandb)
 

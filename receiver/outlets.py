@@ -66,7 +66,7 @@ class Outlets:
     def of(cls, config: Config, now: Callable[[], datetime]) -> Outlets:
         """Make them; nothing is connected yet."""
         github = config.github
-        credentials = _credentials(github, now)
+        credentials = credentials_of(github, now)
         there: dict[DispatchKind, Destination] = {
             DispatchKind.POST: Posts(_posts(config).get, now=now),
             DispatchKind.NOTICE: Channels(_channels(config).get, now=now),
@@ -85,7 +85,8 @@ class Outlets:
         return cls(ByKind(there), Settling(promotions, hidden=config.all_secrets), runs, wandb)
 
 
-def _credentials(github: GitHubConfig, now: Callable[[], datetime]) -> Credentials | None:
+def credentials_of(github: GitHubConfig, now: Callable[[], datetime]) -> Credentials | None:
+    """Who we are at GitHub; None where nobody is named."""
     who = github.credentials
     if who is None:
         return None

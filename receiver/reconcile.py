@@ -158,7 +158,9 @@ class Reconcile:
         """Accept what W&B never told, for every route that is reconciled; the same is accepted but once."""
         event, received_at = event_of(promotion), self.now()
         for source in self.sources.values():
-            arrival = Arrival(event, source.name, self.new_id(received_at), received_at, source.entities)
+            arrival = Arrival(
+                event, source.name, self.new_id(received_at), received_at, source.entities, reconciled=True
+            )
             planned = self._planned(arrival)
             if not planned or not may_speak(source.entities, event.entity):
                 continue

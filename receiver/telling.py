@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from receiver.destinations.notice import Notice, What
 from receiver.dispatch import Dispatch, DispatchKind, Outcome, OutcomeKind
 from receiver.event import RegistryEvent
 from receiver.moment import iso
+from receiver.notice import Notice, What
 from receiver.routing.planned import digest
 from receiver.run import COMPLETED, NOT_SEEN, Look
 

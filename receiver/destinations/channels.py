@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 from receiver.answer import Answer
 from receiver.destinations import slack, teams
 from receiver.destinations.bounded import Bounded, Post, json_of
-from receiver.destinations.notice import Notice
 from receiver.destinations.outcomes import Party, outcome_of
 from receiver.dispatch import Dispatch, Outcome, OutcomeKind, RunSearch
 from receiver.exchange import NoAnswerError, NotSentError
+from receiver.notice import Notice
 from receiver.secret import Secret
 
 PREFIX = "notice:"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from receiver.destinations import notice as wording
-from receiver.destinations.notice import Notice
+from receiver import notice as wording
+from receiver.notice import Notice
 
 Block = dict[str, Any]
 _QUOTE = "'"

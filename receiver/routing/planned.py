@@ -46,6 +46,7 @@ class Arrival:
     Attributes:
         entities: Globs of the entities that its source may speak for; none is any.
         forward: Undocumented fields that go on to GitHub.
+        reconciled: Whether nobody told of it, and W&B was looked at.
     """
 
     event: RegistryEvent
@@ -54,6 +55,7 @@ class Arrival:
     received_at: datetime
     entities: tuple[str, ...] = ()
     forward: Sequence[str] = ()
+    reconciled: bool = False
 
 
 @dataclass(frozen=True)
@@ -247,6 +249,7 @@ def _own(arrival: Arrival, key: str) -> dict[str, Any]:
         "author": event.author,
         "automation": event.automation,
         "received_at": iso(arrival.received_at),
+        **({"reconciled": True} if arrival.reconciled else {}),
     }
 
 

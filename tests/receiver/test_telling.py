@@ -8,9 +8,9 @@ from datetime import datetime, timezone
 
 import pytest
 
-from receiver.destinations.notice import Notice, What
 from receiver.dispatch import Dispatch, DispatchKind, Outcome, OutcomeKind
 from receiver.event import RegistryEvent, read_event
+from receiver.notice import Notice, What
 from receiver.run import COMPLETED, NOT_SEEN, Look, Run
 from receiver.telling import Telling, after_attempt, after_look
 

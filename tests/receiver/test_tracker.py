@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
-from receiver.destinations.notice import Notice, What
 from receiver.dispatch import Dispatch
+from receiver.notice import Notice, What
 from receiver.run import COMPLETED, NOT_SEEN, Look, Run, RunsUnreadableError, Watch
 from receiver.telling import Telling
 from receiver.tracker import Tracker

@@ -8,7 +8,7 @@ import pytest
 from slack_sdk.models.blocks import Block
 
 from receiver.destinations import slack
-from receiver.destinations.notice import What
+from receiver.notice import What
 from tests.receiver.destinations.world import NASTY, a_notice, nasty
 from tests.stand_ins.endpoints.slack import blocks_are_good, emphasised, linked, mentions
 

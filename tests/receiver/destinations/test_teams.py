@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from receiver.destinations import teams
-from receiver.destinations.notice import What
+from receiver.notice import What
 from tests.receiver.destinations.world import a_notice, nasty
 from tests.stand_ins.endpoints.teams import LARGEST, card_is_good, markdown, runs
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from receiver.destinations.notice import Notice, What
 from receiver.dispatch import Dispatch
+from receiver.notice import Notice, What
 from tests.receiver.fakes import START
 
 KEY = "8f14e45fceea167a5a36"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from receiver.destinations import notice as wording
-from receiver.destinations.notice import Mood, Notice, What
+from receiver import notice as wording
+from receiver.notice import Mood, Notice, What
 from tests.receiver.destinations.world import NASTY, a_notice, nasty
 
 
