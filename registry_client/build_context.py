@@ -56,7 +56,6 @@ def write_build_context(kind: ContextKind, done: Download, labels: Mapping[str, 
         content = staging.content
         for name in [*content.names()]:  # What a call that was ended has left.
             content.remove(name)
-        content.remove_empty()
         for name, text in written.items():
             content.create(name, text.encode())
         content.create(LISTING, listing)

@@ -156,6 +156,19 @@ def test_the_same_again_writes_nothing(downloaded: Downloading) -> None:
     assert write_build_context(ContextKind.ONNX, done, LABELS).stat().st_ino == before
 
 
+@pytest.mark.parametrize("name", ["server.py", "model/model.onnx"])
+def test_what_is_missing_is_written_again(downloaded: Downloading, name: str) -> None:
+    """
+    Somebody has tidied up: nothing of theirs is there, and the context is whole again.
+    """
+    done = downloaded()
+    context = write_build_context(ContextKind.ONNX, done, LABELS)
+    before = tarred(context)
+    (context / name).unlink()
+
+    assert tarred(write_build_context(ContextKind.ONNX, done, LABELS)) == before
+
+
 def a_directory(path: Path) -> None:
     path.unlink()
     path.mkdir()

@@ -31,7 +31,7 @@ class Handler:
         except (ValueError, TypeError, RuntimeError) as error:
             # RuntimeError is what PyTorch raises for a shape that the model does not take.
             context.set_response_status(code=400, phrase="Bad Request", idx=index)
-            return {"error": str(error)}
+            return {"error": str(error).strip().rpartition("\n")[2]}  # Without the model's own code above it.
 
 
 def asked(request: Mapping[str, Any]) -> Any:
