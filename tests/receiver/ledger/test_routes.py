@@ -157,7 +157,7 @@ def test_the_notices_of_an_attempt_are_kept_with_its_end(ledger: Ledger) -> None
         also=after_attempt(claim.dispatch, TAKEN.outcome, dead=False, now=START),
     )
 
-    assert notices_of(ledger) == [("notice:ml-slack", What.ACCEPTED.value, "d1-1")]
+    assert notices_of(ledger) == [("notice:ml-slack", "accepted", "d1-1")]
     assert woken
     repeat = ledger.accept(delivery("d2", fingerprint="fingerprint-d1"), [dispatch("d2")])
     assert (repeat.duplicate, repeat.dispatches) == (True, (planned,))
