@@ -119,9 +119,11 @@ class Act:
 
 
 def packaged(folder: Path) -> Path:
-    """A folder with what GitHub would fetch for ``uses:`` and no more: action.yml and the packaged file."""
-    (folder / "dist").mkdir(parents=True)
+    """A folder with what GitHub would fetch for ``uses:`` and no more: both actions and the packaged file."""
+    for name in ("dist", "report"):
+        (folder / name).mkdir(parents=True)
     shutil.copy(ROOT / "action.yml", folder)
+    shutil.copy(ROOT / "report" / "action.yml", folder / "report")
     shutil.copy(ROOT / "dist" / "registry_client.pyz", folder / "dist")
     return folder
 
