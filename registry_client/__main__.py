@@ -19,7 +19,6 @@ from registry_client.api import WandbApi
 from registry_client.build_context import write_build_context
 from registry_client.build_context_recipe import ContextKind
 from registry_client.cache import Cache
-from registry_client.credentials import ApiKey
 from registry_client.download import Download, download
 from registry_client.errors import ConfigurationError, RegistryError
 from registry_client.expect import check_digest
@@ -34,7 +33,6 @@ from registry_client.signals import unwinding
 from registry_client.summary import summary
 from registry_client.trigger import Trigger, artifact_from_event
 from registry_client.version import ArtifactVersion
-from registry_client.wire import Credential
 from registry_client.workflow import MOST_OF_OUTPUTS, Workflow, output_size
 
 _WHAT_TO_DO = {
@@ -106,9 +104,11 @@ def run(environ: Mapping[str, str], workflow: Workflow, now: Callable[[], dateti
     inputs = Inputs.from_env(environ)
     trigger = _trigger(inputs, environ)
     base_url = credentials.base_url(environ)
-    credential = credentials.sign_in(environ, base_url, auth=inputs.auth, audience=inputs.audience or None)
-    if credential is not None:
-        _mask(credential, workflow)
+    credential = credentials.sign_in(
+        environ, base_url, auth=inputs.auth, audience=inputs.audience or None, mask=workflow.mask
+    )
+    if credential is not None:  # On its way a key has another form, which is as secret.
+        workflow.mask(credential.authorization().partition(" ")[2])
     with WandbApi(base_url, credential, environ=environ) as registry:
         version = resolve(
             trigger.reference,
@@ -122,13 +122,6 @@ def run(environ: Mapping[str, str], workflow: Workflow, now: Callable[[], dateti
     known = _known(version, trigger, done, now())
     told = None if done is None else _downloaded(done, known, _context(done, inputs))
     _report(version, trigger, labels(known), told, inputs, workflow)
-
-
-def _mask(credential: Credential, workflow: Workflow) -> None:
-    """Whatever signs us in is a secret in every form that a log could show."""
-    if isinstance(credential, ApiKey):
-        workflow.mask(credential.value)
-    workflow.mask(credential.authorization().partition(" ")[2])
 
 
 def _trigger(inputs: Inputs, environ: Mapping[str, str]) -> Trigger:

@@ -351,20 +351,26 @@ class TestWithoutAKey:
         step.environ = {"WANDB_BASE_URL": wandb.url, **github.environ}
         return step
 
-    def test_it_downloads(self, keyless: Step, promoted: Membership, wandb: WandbStandIn) -> None:
-        """One exchange, and the token is masked before it is used."""
+    def test_it_downloads(
+        self, keyless: Step, promoted: Membership, wandb: WandbStandIn, github: GitHubOidc
+    ) -> None:
+        """One exchange, and both tokens are masked before they are used."""
+        identity = github.token("Acme")
+        github.spoil = lambda _: identity
         assert keyless.run(handoff(promoted), auth="oidc", audience="Acme") == 0, keyless.log
         assert contents(Path(keyless.outputs["path"])) == FILES
-        (token,) = wandb.federation.given
-        assert keyless.log.startswith(f"::add-mask::{token}\n")
-        assert keyless.log.count(token) == 1
+        tokens = [identity, *wandb.federation.given]
+        assert keyless.log.startswith("".join(f"::add-mask::{token}\n" for token in tokens))
+        assert [keyless.log.count(token) for token in tokens] == [1, 1]
 
     def test_another_audience_is_not_taken(self, keyless: Step, promoted: Membership) -> None:
         """What was shown and what is wanted is told, the token is not."""
         assert keyless.run(handoff(promoted), auth="oidc") == 3
         assert "aud 'wandb'" in keyless.log
         assert "`auth: oidc`" in keyless.log
-        assert "eyJ" not in keyless.log
+        masked, _, told = keyless.log.partition("\n")
+        assert masked.startswith("::add-mask::eyJ")
+        assert "eyJ" not in told
 
     def test_without_the_permission_it_is_told(self, keyless: Step, promoted: Membership) -> None:
         """Which one the job needs."""
