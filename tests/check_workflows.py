@@ -1,4 +1,4 @@
-"""Lint action.yml, the workflows and the shell scripts: ``python -m tests.check_workflows``."""
+"""Lint both action.yml, the workflows and the shell scripts: ``python -m tests.check_workflows``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import yaml
 from tests.examples.workflows import example_workflows
 
 ROOT = Path(__file__).resolve().parent.parent
-ACTION = Path("action.yml")
+ACTIONS = ("action.yml", "report/action.yml")
 SCRIPTS = (".ci/run", ".ci/install-go-tools", "tests/action/start-stand-in")
 
 
@@ -47,13 +47,13 @@ def checks(root: Path = ROOT) -> Iterator[Check]:
     """All of them, over what lies in that tree."""
     every = workflow_files(root)
     zizmor = (_tool("zizmor"), "--offline", "--no-progress", "--quiet", "--strict-collection")
-    yield Check("zizmor, pedantic", [*zizmor, "--persona=pedantic", str(ACTION), *every])
+    yield Check("zizmor, pedantic", [*zizmor, "--persona=pedantic", *ACTIONS, *every])
     schema = (_tool("check-jsonschema"), "--builtin-schema")
-    yield Check("schema of action.yml", [*schema, "vendor.github-actions", str(ACTION)])
+    yield Check("schema of action.yml", [*schema, "vendor.github-actions", *ACTIONS])
     yield Check("schema of workflows", [*schema, "vendor.github-workflows", *every])
     yield _actionlint(every)
     yield Check("shellcheck of scripts", [_tool("shellcheck"), *SCRIPTS])
-    for file in (ACTION, *map(Path, every)):
+    for file in map(Path, (*ACTIONS, *every)):
         for name, script in run_blocks(yaml.safe_load((root / file).read_text(encoding="utf-8"))):
             command = [_tool("shellcheck"), "--shell=bash", "--severity=style", "-"]
             yield Check(f"shellcheck of {file}: {name}", command, stdin=script)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.check_workflows import ROOT, SCRIPTS, Check, checks
+from tests.check_workflows import ACTIONS, ROOT, SCRIPTS, Check, checks
 
 WORKFLOW = Path(".github/workflows/ci.yml")
 
@@ -15,7 +15,7 @@ WORKFLOW = Path(".github/workflows/ci.yml")
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A copy of what is linted."""
-    for name in (Path("action.yml"), WORKFLOW, Path("examples/build-and-deploy.yml"), *map(Path, SCRIPTS)):
+    for name in (*map(Path, ACTIONS), WORKFLOW, Path("examples/build-and-deploy.yml"), *map(Path, SCRIPTS)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
