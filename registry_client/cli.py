@@ -35,8 +35,8 @@ Command = Callable[[argparse.Namespace, WandbApi, TextIO, TextIO], None]
 Run = Callable[[argparse.Namespace, Mapping[str, str], TextIO, TextIO], int]
 _REFERENCE = "entity/project/collection:alias, …:v3, [org/]wandb-registry-NAME/… or wandb-artifact://_id/…"
 _ENVIRONMENT = (
-    "The key comes from WANDB_API_KEY, the file WANDB_API_KEY_FILE or the netrc; "
-    "WANDB_BASE_URL says where W&B is, if not in its own cloud."
+    "The key comes from WANDB_API_KEY, the file WANDB_API_KEY_FILE or the netrc, or W&B gives one for the "
+    "token in WANDB_IDENTITY_TOKEN_FILE; WANDB_BASE_URL says where W&B is, if not in its own cloud."
 )
 
 

@@ -456,4 +456,6 @@ def test_help_names_the_environment(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parser.parse_args(["download", "--help"])
 
-    assert "WANDB_API_KEY" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "WANDB_API_KEY" in told
+    assert "WANDB_IDENTITY_TOKEN_FILE" in told
