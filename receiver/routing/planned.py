@@ -215,7 +215,8 @@ def _payload(
     wanted: Template | None, arrival: Arrival, values: Mapping[str, Any], key: str, *, own: bool = True
 ) -> Template:
     """What the route says, else W&B's documented fields; with our own object."""
-    handoff = {OWN_FIELD: _own(arrival, key)} if own else {}
+    caught_up = {"reconciled": True} if arrival.reconciled else {}
+    handoff = {OWN_FIELD: {**_own(arrival, key), **caught_up}} if own else {}
     if wanted is not None:
         written = wanted.fill(values).tree
         if not isinstance(written, dict):
@@ -233,7 +234,7 @@ def _payload(
     return Template(payload)
 
 
-def _own(arrival: Arrival, key: str) -> dict[str, Any]:
+def _own(arrival: Arrival, key: str) -> dict[str, str | None]:
     event = arrival.event
     return {
         "delivery": arrival.delivery_id,
@@ -249,7 +250,6 @@ def _own(arrival: Arrival, key: str) -> dict[str, Any]:
         "author": event.author,
         "automation": event.automation,
         "received_at": iso(arrival.received_at),
-        **({"reconciled": True} if arrival.reconciled else {}),
     }
 
 

@@ -299,3 +299,14 @@ def test_an_event_without_a_version_cannot_be_asked_about() -> None:
     (dispatch,) = plan_by_routes([Route("a", build())], Arrival(read, "wandb", "01D", NOW), verify=True)
 
     assert dispatch.unsendable == "RUN_STATE names no version to ask W&B about"
+
+
+def test_what_was_caught_up_says_so() -> None:
+    """
+    A workflow can tell a promotion that no webhook told from one that it did.
+    """
+    (told,) = plan_by_routes([Route("a", build())], arrival(), verify=False)
+    (caught,) = plan_by_routes([Route("a", build())], replace(arrival(), reconciled=True), verify=False)
+
+    assert "reconciled" not in told.client_payload["handoff"]
+    assert caught.client_payload["handoff"]["reconciled"] is True
