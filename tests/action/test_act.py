@@ -141,7 +141,9 @@ def test_a_promotion_becomes_files_and_outputs(
     assert outputs["artifact"] == f"{REGISTRY}:v0"
     assert outputs["digest"] == promoted.digest
     assert outputs["file-count"] == "3"
-    assert outputs["labels"].count("\n") == 7
+    labels = dict(line.split("=", 1) for line in outputs["labels"].split("\n"))
+    assert labels["io.github.wandb-handoff.digest"] == promoted.digest
+    assert labels["io.github.wandb-handoff.alias"] == "production"
     assert set(outputs) == set(
         yaml.safe_load((act.ROOT / "action.yml").read_text(encoding="utf-8"))["outputs"]
     )
