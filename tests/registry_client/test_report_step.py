@@ -508,6 +508,16 @@ def test_without_a_summary(step: Step) -> None:
     assert (step.summary, step.outputs["changed"]) == ("", '["alias deployed"]')
 
 
+def test_a_deployment_without_an_address(step: Step) -> None:
+    """
+    Its environment is named all the same, and nobody is told of an address.
+    """
+    assert step.run({}, artifact=f"{LINKED}:v0", environment="staging") == 0, step.log
+
+    assert "<code>staging</code>, GitHub's" in step.summary
+    assert "environment_url" not in step.github.deployments[0].statuses[0]
+
+
 def test_a_state_is_told_again(step: Step) -> None:
     """
     The same state twice is the same.
@@ -546,7 +556,7 @@ def test_secrets_are_masked_and_nowhere_else(step: Step) -> None:
     assert step.tell_everybody(report_secret="another secret") == 3
 
     lines = [line for line in step.log.splitlines() if "another secret" in line or step.wandb.api_key in line]
-    assert lines
+    assert {"::add-mask::another secret", f"::add-mask::{step.wandb.api_key}"} <= set(lines)
     assert all(line.startswith("::add-mask::") for line in lines)
     assert "another secret" not in step.summary
     assert "github_pat_1" not in step.log
