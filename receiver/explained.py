@@ -142,7 +142,7 @@ def _where(dispatch: Dispatch, route: Route) -> str:
 
 def _asked(question: Question) -> str:
     parts = [f"is {question.reference} committed"]
-    if question.collection is not None and not question.gone:
+    if question.collection is not None:
         parts.append(f"in {question.collection}")
     if question.alias is not None:
         parts.append(f"carrying {question.alias}")

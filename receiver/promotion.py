@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from math import isfinite
 from threading import Lock
 from typing import Any
 
@@ -126,15 +127,31 @@ class Promotions:
         return version
 
     def _ask(self, question: Question) -> ArtifactVersion:
-        place = None
-        if question.collection is not None and not question.gone:
-            place = CollectionPath(*question.collection.split("/"))
-        return resolve(
+        place = None if question.collection is None else CollectionPath(*question.collection.split("/"))
+        version = resolve(
             parse_reference(question.reference),
             self._registry,
             collection=place,
             expect_alias=question.alias,
         )
+        _check_place(version, place)
+        return replace(version, metadata=_with_words(version.metadata))
+
+
+def _check_place(version: ArtifactVersion, place: CollectionPath | None) -> None:
+    """A name is found wherever it is; whose entity that is, the route and the source judge by themselves."""
+    there = version.collection
+    if place is not None and (there.project, there.name) != (place.project, place.name):
+        raise ArtifactNotFoundError(f"{version.name} is not in {place}")
+
+
+def _with_words(value: Any) -> Any:
+    """The value with nothing in the place of NaN and the infinite, which JSON has no word for."""
+    if isinstance(value, Mapping):
+        return {name: _with_words(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_words(inner) for inner in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _outcome(error: Exception) -> Outcome:

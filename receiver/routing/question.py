@@ -21,7 +21,7 @@ from registry_client.reference import ArtifactId
 from registry_client.version import ArtifactVersion
 
 OWN_FIELD = "handoff"
-_TAKEN_AWAY = frozenset({"REMOVE_ARTIFACT_TAG", "UNLINK_ARTIFACT"})
+_TAG_REMOVED, _UNLINKED = "REMOVE_ARTIFACT_TAG", "UNLINK_ARTIFACT"
 _MOST_METADATA = 16_000  # Bytes of it that travel along; more is left to be read in W&B.
 
 
@@ -39,10 +39,10 @@ class Question:
 
     Attributes:
         reference: Which version: ``wandb-artifact://_id/…``, or a name where the event had no id.
-        collection: Where it must be, ``entity/project/name``.
+        collection: Where it must be, ``entity/project/name``; None also where it was unlinked.
         alias: Which it must carry there.
         tag: Which it must have; with ``gone``, must not.
-        gone: The event tells that something was taken away.
+        gone: The event tells that the tag was taken away.
         must, unless: See ``Choice``.
         message: What is to be sent, its open names included.
     """
@@ -63,23 +63,24 @@ class Question:
         """The question for one choice; None where the event names no version to ask about.
 
         Where the version is, W&B says: the route's word on that, and which entities the source may speak
-        for, are judged once more by its answer.
+        for, are judged once more by its answer.  What was unlinked need not be there any more; but an alias
+        that the event names must hold, whatever the event is called.
         """
         reference = str(ArtifactId(event.artifact_id)) if event.artifact_id else None
         reference = reference or event.fields.get("artifact_version_string")
         if reference is None:
             return None
         place = (event.entity, event.project, event.collection)
-        gone = event.event in _TAKEN_AWAY
+        unlinked = event.event == _UNLINKED and event.alias is None
         places = tuple(condition for condition in choice.route.when if condition.key == "artifact")
         speaks_for = (Condition("entity", entities),) if entities else ()
         return cls(
             reference=reference,
-            collection="/".join(part for part in place if part) if all(place) else None,
-            alias=None if gone else event.alias,
+            collection="/".join(part for part in place if part) if all(place) and not unlinked else None,
+            alias=event.alias,
             tag=event.tag,
-            gone=gone,
-            must=(*(() if gone else (*places, *speaks_for)), *choice.must),
+            gone=event.event == _TAG_REMOVED,
+            must=(*(() if unlinked else places), *speaks_for, *choice.must),
             unless=choice.unless,
             message=message,
         )

@@ -177,6 +177,7 @@ def test_what_was_taken_away_is_asked_about_as_such() -> None:
         event(event_type="REMOVE_ARTIFACT_TAG", tag="eu", alias=""), "wandb", [build()], verify=True
     )
 
-    assert f"is {BODY['artifact_version']} committed, without the tag eu?\n" in explained(asked, NOW)
+    which = f"{BODY['artifact_version']} committed, in acme/wandb-registry-model/flower"
+    assert f"is {which}, without the tag eu?\n" in explained(asked, NOW)
     listed = Asked(event(), "wandb", [build(names=["${event.key}", 1])])
     assert '      "<key>",' in explained(listed, NOW).splitlines()
