@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+import requests
+
 from tests.action.act import Act, ActRun
 from tests.stand_ins.github import Dispatched, GitHubStandIn
 
@@ -39,23 +41,33 @@ class Finished:
         }
 
 
+@dataclass(frozen=True)
+class Told:
+    """What the repository's settings tell a run, and what its machine does."""
+
+    secrets: Mapping[str, str]
+    variables: Mapping[str, str]
+    environ: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Hook:
+    """Where the repository tells of its runs."""
+
+    url: str
+    secret: str
+
+
 class Ci:
     """One run after the other, as one runner would."""
 
-    def __init__(
-        self,
-        github: GitHubStandIn,
-        runner: Act,
-        workflow: str,
-        secrets: Mapping[str, str],
-        environ: Mapping[str, str],
-    ) -> None:
+    def __init__(self, github: GitHubStandIn, runner: Act, workflow: str, told: Told, hook: Hook) -> None:
         self.finished: list[Finished] = []
         self._github = github
         self._runner = runner
         self._workflow = workflow
-        self._secrets = secrets
-        self._environ = environ
+        self._told = told
+        self._hook = hook
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="ci")
 
@@ -84,8 +96,23 @@ class Ci:
         while not self._stopping.wait(0.02):
             for dispatched in self._github.dispatches[len(self.finished) :]:
                 began = datetime.now(timezone.utc)
-                event = self._github.event(dispatched)
-                run = self._runner.run(
-                    self._workflow, event, *_OWN_MACHINE, secrets=self._secrets, environ=self._environ
-                )
+                run = self._run(dispatched)
+                self._tell(run)
                 self.finished.append(Finished(dispatched, began, datetime.now(timezone.utc), run))
+
+    def _run(self, dispatched: Dispatched) -> ActRun:
+        return self._runner.run(
+            self._workflow,
+            self._github.event(dispatched),
+            *_OWN_MACHINE,
+            *(f"--var={name}={value}" for name, value in self._told.variables.items()),
+            secrets=self._told.secrets,
+            environ=self._told.environ,
+        )
+
+    def _tell(self, run: ActRun) -> None:
+        """GitHub's webhook about the run that has ended."""
+        known = self._github.runs[len(self.finished)]
+        self._github.end_run(known, "failure" if run.exit_code else "success")
+        body, headers = self._github.workflow_run_webhook(known, self._hook.secret)
+        requests.post(self._hook.url, data=body, headers=headers, timeout=10).raise_for_status()

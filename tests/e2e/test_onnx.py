@@ -1,36 +1,18 @@
-"""The example onnx-fastapi: a promotion becomes an answer, a second one changes it, a broken one does not."""
+"""The example onnx-fastapi, as it stands."""
 
 from __future__ import annotations
 
-import pytest
-
 from tests.e2e import bases, models
-from tests.e2e.asker import ask, asking
 from tests.e2e.bases import ROOT
+from tests.e2e.promotions import three
 from tests.e2e.world import Example, world
 
-ASK = "/v2/models/model/infer"
 FOLDER = ROOT / "examples" / "onnx-fastapi"
 
 
 def test_from_the_event_to_a_running_model() -> None:
-    """Three promotions: one serves, the next takes over unnoticed, the third is broken and does not."""
+    """By the workflow, the Dockerfile and the rollout that users copy."""
     first, second = models.onnx(rounds=5, flowers=60), models.onnx(rounds=60, flowers=300)
-    question = models.onnx_question()
-    example = Example(FOLDER, [bases.PYTHON], ASK)
-
-    with world(example) as there:
-        there.promote(there.log_and_link(first.files))
-        done = there.ci.wait(1)[0]
-        assert done.run.exit_code == 0, done.run.log
-        assert ask(there.url, ASK, question) == pytest.approx(first.predicted, rel=1e-4)
-
-        with asking(there.url, ASK, question) as answers:
-            there.promote(there.log_and_link(second.files))
-            done = there.ci.wait(2)[1]
-            assert done.run.exit_code == 0, done.run.log
-            there.promote(there.log_and_link(second.with_sample_of(first).files))
-            done = there.ci.wait(3)[2]
-            assert done.run.exit_code != 0, done.run.log
-        assert answers.failures == []
-        assert ask(there.url, ASK, question) == pytest.approx(second.predicted, rel=1e-4)
+    with world(Example(FOLDER, [bases.PYTHON])) as there:
+        question = models.onnx_question()
+        three(there, FOLDER.name, first, second, ask_at="/v2/models/model/infer", question=question)

@@ -11,27 +11,37 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from demo.stage import REPOSITORY, Receiver, github_with_app, receiver_at_work, webhook_of
+from receiver.delivery import DeliveryRecord
+from receiver.ledger import Ledger
 from tests.action import act
 from tests.action.act import Act
 from tests.e2e.bases import ROOT, Base
-from tests.e2e.ci import Ci
-from tests.e2e.engine import Engine, engine
+from tests.e2e.ci import Ci, Hook, Told
+from tests.e2e.engine import engine
 from tests.e2e.front import front, program
 from tests.e2e.images import Builder, builder
 from tests.e2e.registry import registry
 from tests.e2e.stand_in_actions import repositories
-from tests.stand_ins.github import GitHubStandIn
-from tests.stand_ins.wandb import Membership, WandbStandIn
+from tests.receiver.served import Served, serving
+from tests.stand_ins.endpoints import SlackStandIn
+from tests.stand_ins.github import GitHubStandIn, Workflow
+from tests.stand_ins.wandb import Membership, WandbStandIn, Webhook
 
 SOURCE = "acme/training/flowers"
 COLLECTION = "acme-org/wandb-registry-model/flowers"
-REPORT_SECRET = "report-" + "s" * 40
+REPOSITORY = "acme/serving"
+_ALIASES = ("production", "deployed")
+_SECRETS = {
+    "WANDB_WEBHOOK_SECRET": "wandb-secret-of-the-tests",
+    "WANDB_WEBHOOK_TOKEN": "access-token-of-the-tests",
+    "GITHUB_TOKEN": "github_pat_" + "e" * 40,
+    "HANDOFF_REPORT_SECRET": "report-secret-of-thirty-two-chars",
+    "HOOK": "github-webhook-secret-of-the-tests",
+}
 _PROGRAMS = ("dockerd", "docker", "buildah", "docker-registry", "mmdebstrap", "ip", "kubectl")
 _PROGRAMS_OF_OURS = Path(__file__).with_name("programs")
 
@@ -64,7 +74,6 @@ class Example:
 
     folder: Path
     bases: Sequence[Base]
-    ask: str
     stages: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -81,22 +90,24 @@ class World:
     folder: Path
     wandb: WandbStandIn
     github: GitHubStandIn
-    receiver: Receiver
+    slack: SlackStandIn
+    receiver: Served
     ci: Ci
     builder: Builder
-    engine: Engine
-    registry: str
     url: str
 
     def log_and_link(self, files: Mapping[str, bytes]) -> Membership:
         """Log the next version of the model, and link it to the registry."""
         return self.wandb.link(self.wandb.log_artifact(SOURCE, files, type="model"), COLLECTION)
 
-    def promote(self, version: Membership) -> float:
-        """Give it the alias, which is what starts everything; returns when, by ``time.time``."""
-        began = time.time()
+    def promote(self, version: Membership) -> None:
+        """Give it the alias, which is what starts everything."""
         self.wandb.add_alias(COLLECTION, version, "production")
-        return began
+
+    def deliveries(self) -> Sequence[DeliveryRecord]:
+        """What the receiver knows, oldest first."""
+        with Ledger.read_only(self.receiver.environ["HANDOFF_DATABASE_URL"]) as ledger:
+            return ledger.deliveries(limit=100)[::-1]
 
 
 @contextlib.contextmanager
@@ -111,38 +122,92 @@ def world(example: Example) -> Iterator[World]:
         url = stack.enter_context(front(_in(folder, "front")))
         wandb = stack.enter_context(WandbStandIn())
         wandb.add_organization("Acme Inc", entity="acme-org", teams=("acme",))
-        github, key = stack.enter_context(github_with_app())
-        receiver = stack.enter_context(receiver_at_work(folder, github.url, key))
+        github, slack = stack.enter_context(GitHubStandIn()), stack.enter_context(SlackStandIn())
+        receiver = stack.enter_context(_receiver(_in(folder, "receiver"), github, slack))
         _automate(wandb, receiver, example)
-        environ = {
-            **docker.environ,
-            "E2E_BUILDAH": shlex.join(images.words),
-            "E2E_BASES": json.dumps({base.stands_for: f"localhost/{base.name}" for base in example.bases}),
-            "WANDB_BASE_URL": wandb.url,
-            "E2E_STAGES": json.dumps(dict(example.stages)),
-            "E2E_REGISTRIES": json.dumps({"ghcr.io": pushed_to}),
-            "FRONT": str(folder / "front"),
-            "PATH": os.pathsep.join(
-                (str(_PROGRAMS_OF_OURS), str(Path(sys.executable).parent), os.environ["PATH"])
-            ),
-            "PYTHONPATH": str(ROOT),
-            "RECEIVER": receiver.url,
-        }
         runner = Act(
             folder / "act",
             repositories(example.workflow, folder / "actions", _handoff(folder / "handoff")),
             patience=400,
         )
-        shutil.copytree(
-            example.folder, runner.repository, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".github")
+        _repository(runner.repository, example)
+        told = Told(
+            secrets={
+                "WANDB_API_KEY": wandb.api_key,
+                "WANDB_WRITE_API_KEY": wandb.api_key,
+                "GITHUB_TOKEN": "ghs_none",
+                "HANDOFF_REPORT_SECRET": _SECRETS["HANDOFF_REPORT_SECRET"],
+            },
+            variables={"HANDOFF_URL": receiver.url},
+            environ={
+                **docker.environ,
+                "E2E_BUILDAH": shlex.join(images.words),
+                "E2E_BASES": json.dumps(
+                    {base.stands_for: f"localhost/{base.name}" for base in example.bases}
+                ),
+                "E2E_STAGES": json.dumps(dict(example.stages)),
+                "E2E_REGISTRIES": json.dumps({"ghcr.io": pushed_to}),
+                "WANDB_BASE_URL": wandb.url,
+                "FRONT": str(folder / "front"),
+                "PATH": os.pathsep.join(
+                    (str(_PROGRAMS_OF_OURS), str(Path(sys.executable).parent), os.environ["PATH"])
+                ),
+                "PYTHONPATH": str(ROOT),
+            },
         )
-        given = {
-            "WANDB_API_KEY": wandb.api_key,
-            "GITHUB_TOKEN": "ghs_none",
-            "HANDOFF_REPORT_SECRET": REPORT_SECRET,
-        }
-        ci = stack.enter_context(Ci(github, runner, example.workflow, given, environ).watching())
-        yield World(folder, wandb, github, receiver, ci, images, docker, pushed_to, url)
+        hook = Hook(f"{receiver.url}/webhooks/github", _SECRETS["HOOK"])
+        ci = stack.enter_context(Ci(github, runner, example.workflow, told, hook).watching())
+        yield World(folder, wandb, github, slack, receiver, ci, images, url)
+
+
+def _receiver(
+    folder: Path, github: GitHubStandIn, slack: SlackStandIn
+) -> contextlib.AbstractContextManager[Served]:
+    """`handoff serve`, whose one route wants our own mark too: only knowing it for ours ends the circle."""
+    github.add_repository(REPOSITORY, workflows=[Workflow("deploy.yml", types=("BUILD_AND_DEPLOY",))])
+    permissions = {"contents": "write", "actions": "read"}
+    github.add_token(_SECRETS["GITHUB_TOKEN"], repositories=[REPOSITORY], permissions=permissions)
+    config = {
+        "sources": {
+            "wandb": {
+                "secrets": [{"env": "WANDB_WEBHOOK_SECRET"}],
+                "tokens": [{"env": "WANDB_WEBHOOK_TOKEN"}],
+            }
+        },
+        "github": {
+            "api_url": github.url,
+            "token": {"env": "GITHUB_TOKEN"},
+            "webhook_secret": [{"env": "HOOK"}],
+        },
+        "reports": {"secrets": [{"env": "HANDOFF_REPORT_SECRET"}]},
+        "routes": [
+            {
+                "name": "deploy",
+                "when": {"event": "ADD_ARTIFACT_ALIAS", "alias": list(_ALIASES)},
+                "dispatch": {"repository": REPOSITORY, "event_type": "BUILD_AND_DEPLOY"},
+                "notify": ["team"],
+            }
+        ],
+        "channels": {"team": {"slack": {"env": "SLACK_WEBHOOK_URL"}, "on": ["failed", "run-finished"]}},
+    }
+    file = folder / "handoff.yaml"
+    file.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML too.
+    environ = {
+        **_SECRETS,
+        "SLACK_WEBHOOK_URL": slack.url,
+        "HANDOFF_DATABASE_URL": f"sqlite:///{folder / 'handoff.db'}",
+    }
+    return serving(environ, folder, "--config", str(file))
+
+
+def _repository(folder: Path, example: Example) -> None:
+    """What is checked out of the repository that deploys."""
+    shutil.copytree(example.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".github"))
+    for words in (
+        ["init", "-q", "-b", "main"],
+        ["remote", "add", "origin", f"https://github.com/{REPOSITORY}"],
+    ):
+        subprocess.run(["git", *words], cwd=folder, check=True)
 
 
 def _in(folder: Path, name: str) -> Path:
@@ -158,16 +223,17 @@ def _copy(source: Path, into: Path) -> None:
         shutil.copy(source, into)
 
 
-def _automate(wandb: WandbStandIn, receiver: Receiver, example: Example) -> None:
+def _automate(wandb: WandbStandIn, receiver: Served, example: Example) -> None:
     """One automation for what is to be deployed, and one for the mark that says that it was."""
     payload = json.loads((example.folder / "payload.json").read_text(encoding="utf-8"))
-    for alias in ("production", "deployed"):
+    secret, token = _SECRETS["WANDB_WEBHOOK_SECRET"], _SECRETS["WANDB_WEBHOOK_TOKEN"]
+    for alias in _ALIASES:
         wandb.add_automation(
             f"Deploy {alias}",
             collection=COLLECTION,
             event="ADD_ARTIFACT_ALIAS",
             alias_regex=f"^{alias}$",
-            webhook=webhook_of(receiver),
+            webhook=Webhook(receiver.webhook_url, access_token=token, secret=secret),
             payload=payload,
         )
 
@@ -184,6 +250,3 @@ def _handoff(folder: Path) -> Path:
         if (ROOT / name).exists():
             _copy(ROOT / name, folder / name)
     return folder
-
-
-__all__ = ["COLLECTION", "REPORT_SECRET", "REPOSITORY", "SOURCE", "Example", "World", "why_not", "world"]
