@@ -79,6 +79,6 @@ def message(answer: bytes) -> str:
 
 def _known(answer: bytes) -> bool:
     try:
-        return json.loads(answer).get("status") == _NOTED
+        return bool(json.loads(answer).get("status") == _NOTED)
     except (ValueError, AttributeError, RecursionError):
         return False
