@@ -12,6 +12,11 @@ from typing import Any
 
 import pytest
 
+from registry_client.api import WandbApi
+from registry_client.credentials import ApiKey
+from registry_client.mark import Marks
+from registry_client.resolve import resolve
+from registry_client.writeback import prepare, write
 from tests.stand_ins.conftest import Clock
 from tests.stand_ins.github_oidc import GitHubOidc
 from tests.stand_ins.wandb import WandbStandIn
@@ -357,3 +362,30 @@ def test_the_sdk_meets_the_roles(
 
     assert ", ".join("refused" if "permission" in each else each for each in answers) == said
     assert (sorted(linked.aliases), version.artifact.tags) == left
+
+
+def test_the_sdk_sees_what_our_client_marked(wandb: WandbStandIn, tmp_path: Path) -> None:
+    """
+    Aliases in their collections, the link, tags, and all of the metadata.
+    """
+    version = wandb.log_artifact("acme/training/nature", {"weights.bin": b"x"}, metadata={"accuracy": 0.9})
+    linked = wandb.link(version, f"acme-org/{REGISTRY}")
+    wandb.link(version, "acme-org/wandb-registry-staging/other")
+    marks = Marks.parse(
+        {
+            "alias": ["deployed"],
+            "tag": ["serving now"],
+            "metadata": ["image=sha256:ab"],
+            "link": ["acme-org/wandb-registry-staging/nature:best"],
+        }
+    )
+    with WandbApi(wandb.url, ApiKey.parse(wandb.api_key, "WANDB_API_KEY")) as api:
+        found = resolve(linked.name, api)
+        write(prepare(found, marks, api), found, api)
+
+    asked = {f"acme-org/{REGISTRY}:deployed": None, "acme-org/wandb-registry-staging/nature:best": None}
+    one, other = in_sdk(LOOK_UP, asked, tmp_path, wandb).values()
+
+    assert (one["aliases"], other["aliases"]) == (["deployed", "latest"], ["best", "latest"])
+    assert (one["id"], one["tags"]) == (other["id"], ["serving now"])
+    assert one["metadata"] == {"accuracy": 0.9, "image": "sha256:ab"}
