@@ -21,6 +21,7 @@ REPEATS = timedelta(minutes=2)  # And more than once.
 _MOST_MARKS = 200
 _LONGEST = 1024
 _TEXTS = ("artifact", "digest", "delivery", "key", "repository", "run_url", "image", "url", "problem")
+_PAGES = ("run_url", "url")  # People follow them.
 _TOLD = ("state", "image", "url", "run_url", "problem", "version", "digest")
 _NAMES = {
     "ADD_ARTIFACT_ALIAS": "alias",
@@ -183,6 +184,9 @@ def read_report(body: bytes) -> Read:
     if not isinstance(value, dict) or value.get("report") != FORMAT:
         raise _bad("report", f"want {FORMAT}; is the Action of another version than the receiver?")
     texts = {name: _text(value, name) for name in _TEXTS}
+    for name in _PAGES:
+        if not (texts[name] or "https://").startswith(("https://", "http://")):
+            raise _bad(name, "want a URL")
     state = _needed(value, "state")
     if state not in (MARKING, *STATES):
         raise _bad("state", f"want {MARKING}, {', '.join(STATES)}")

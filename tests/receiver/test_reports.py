@@ -148,6 +148,8 @@ def test_what_is_kept_back_is_stale(reports: Reports, clock: Clock, apart: timed
         (changed(version=7), "version: want a line"),
         (changed(image="x" * 1025), "image: want a line of at most 1024"),
         (changed(url="a\nb"), "url: want a line"),
+        (changed(url="javascript:alert(1)"), "url: want a URL"),
+        (changed(run_url="/actions"), "run_url: want a URL"),
         (changed(at="yesterday"), "at: want a time"),
         (changed(at="2026-13-01T12:00:00Z"), "at: want a time"),
         (changed(marks={}), "marks: want a list"),
