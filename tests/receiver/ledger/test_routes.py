@@ -12,7 +12,6 @@ from receiver.dispatch import Claim, DispatchKind, Outcome, OutcomeKind
 from receiver.errors import LostLeaseError
 from receiver.ledger import Ledger
 from receiver.ledger.claims import CRASHES
-from receiver.notice import What
 from receiver.retry import Dead, Ended, Sent, Wait
 from receiver.telling import Telling, after_attempt
 from tests.receiver.fakes import GONE, LEASE, RESET, START, TAKEN, UNREACHABLE, delivery, dispatch
