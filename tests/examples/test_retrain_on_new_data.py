@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 
 from registry_client import connect, download, resolve
+from tests.action import act
+from tests.action.act import Act
 from tests.examples import flowers
 from tests.examples.environments import EXAMPLES, python_with
 from tests.examples.uploads import Uploads
 from tests.stand_ins.wandb import Membership, WandbStandIn
 
 EXAMPLE = EXAMPLES / "retrain-on-new-data"
+WORKFLOW = (EXAMPLE / ".github" / "workflows" / "retrain-on-new-data.yml").read_text(encoding="utf-8")
 REGISTRY = "acme-org/wandb-registry-model/flower"
 
 
@@ -33,9 +36,15 @@ CONTENT = flowers.data(600, 1)
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def python() -> Path:
+    """Both jobs' packages, as pinned."""
+    return python_with(EXAMPLE / "requirements.txt", EXAMPLE / "requirements-publish.txt")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory, python: Path) -> list[Path]:
     """What train.py makes of the same data twice, with exactly the packages that its requirements name."""
-    python, folder = python_with(EXAMPLE / "requirements.txt"), tmp_path_factory.mktemp("trained")
+    folder = tmp_path_factory.mktemp("trained")
     (folder / "data.csv").write_bytes(CONTENT)
     made = [folder / "first", folder / "second"]
     for model in made:
@@ -131,6 +140,67 @@ def test_the_model_comes_with_a_question_and_its_answer(models: list[Path]) -> N
 
     assert sample["inputs"][0]["shape"] == [3, 3]
     assert set(sample["outputs"][0]["data"]) <= set(flowers.KINDS)
+
+
+@pytest.mark.skipif(act.PROGRAM is None, reason=act.WHY_NOT)
+def test_the_workflow_does_all_of_it(
+    wandb: WandbStandIn, data: Membership, python: Path, tmp_path: Path
+) -> None:
+    """
+    In a real runner: downloaded, trained, handed from job to job, logged and linked, the data set tagged.
+    """
+    runner = Act(tmp_path / "act", stood_in_for(tmp_path))
+    for file in (each for each in EXAMPLE.iterdir() if each.is_file()):
+        (runner.repository / file.name).write_bytes(file.read_bytes())
+    handoff = {
+        "key": "k1",
+        "artifact": data.reference,
+        "version": data.version,
+        "entity": data.entity,
+        "project": data.collection.project.name,
+        "collection": data.collection.name,
+    }
+    variables = {"MODEL_PROJECT": "acme/training", "MODEL_NAME": "flower", "LINK_TO": REGISTRY}
+    with Uploads(wandb) as uploads:
+        run = runner.run(
+            WORKFLOW,
+            {"action": "RETRAIN", "client_payload": {"handoff": handoff}},
+            *(word for name, value in variables.items() for word in ("--var", f"{name}={value}")),
+            secrets={"WANDB_API_KEY": wandb.api_key, "WANDB_WRITE_KEY": wandb.add_user("writer").api_key},
+            environ={
+                "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
+                "WANDB_BASE_URL": uploads.url,
+                "WANDB_DIR": str(tmp_path),
+                "WANDB_ERROR_REPORTING": "false",
+            },
+        )
+
+    assert run.exit_code == 0, run.log
+    assert uploads.used == [data.id]
+    assert data.artifact.tags == ["trained-on"]
+    with connect({"WANDB_BASE_URL": wandb.url, "WANDB_API_KEY": wandb.api_key}) as registry:
+        assert resolve(f"{REGISTRY}:latest", registry).metadata["data"] == data.name
+
+
+def stood_in_for(folder: Path) -> dict[str, Path]:
+    """The actions that need GitHub, so that files get from one job to the next all the same."""
+    copies = {
+        "actions/setup-python": "true",
+        "actions/upload-artifact": 'cp -r "${{ inputs.path }}" "$RECORD/${{ inputs.name }}"',
+        "actions/download-artifact": """mkdir -p "${{ inputs.path }}"
+            cp -r "$RECORD/${{ inputs.name }}/." "${{ inputs.path }}\"""",
+    }
+    found = {"wandb-handoff/handoff@v0.1.0": act.packaged(folder / "handoff")}
+    for name, script in copies.items():
+        names = ("python-version", "name", "path", "if-no-files-found")
+        inputs = {each: {"description": each} for each in names}
+        runs = {"using": "composite", "steps": [{"shell": "bash", "run": script}]}
+        pin = WORKFLOW.split(f"uses: {name}@")[1].split()[0]
+        found[f"{name}@{pin}"] = place = folder / "stubs" / name.partition("/")[2]
+        place.mkdir(parents=True)
+        action = {"name": name, "description": name, "inputs": inputs, "runs": runs}
+        (place / "action.yml").write_text(json.dumps(action), encoding="utf-8")
+    return found
 
 
 def test_settings_that_are_missing_are_all_named(tmp_path: Path) -> None:
