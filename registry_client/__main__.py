@@ -22,7 +22,7 @@ from registry_client.cache import Cache
 from registry_client.download import Download, download
 from registry_client.errors import ConfigurationError, RegistryError
 from registry_client.expect import check_digest
-from registry_client.inputs import ALIAS_OF_EVENT, Inputs, cache_place, with_inputs
+from registry_client.inputs import ALIAS_OF_EVENT, NO_ALIAS, Inputs, cache_place, with_inputs
 from registry_client.outputs import Downloaded, directory_name, outputs
 from registry_client.papers import write_papers
 from registry_client.progress import Lines
@@ -40,7 +40,8 @@ _WHAT_TO_DO = {
         "Check the secret behind `api-key:`, or the identity federation for `auth: oidc`, "
         "and that its user may read the artifact."
     ),
-    "alias-moved": "The alias was moved since: the run for its new version is the one to keep.",
+    "alias-moved": "The alias was moved since: the run for its new version is the one to keep. "
+    "To build this one all the same: `expect-alias: none`.",
     "not-found": "Check the name, and that the user behind `api-key:` may see its project or registry.",
     "not-committed": "Run this job again when the upload has ended.",
     "fetch-failed": "Run this job again; if it fails the same way, look at W&B's status page.",
@@ -117,7 +118,7 @@ def run(environ: Mapping[str, str], workflow: Workflow, now: Callable[[], dateti
             expect_alias=_expected_alias(inputs, trigger),
         )
         workflow.log(f"{trigger.reference} is {version.name}, digest {version.digest}")
-        check_digest(version, inputs.expect_digest)
+        check_digest(version, inputs.expect_digest or _digest_of_event(inputs, trigger))
         done = None if inputs.resolve_only else _download(version, registry, inputs, environ, workflow)
     known = _known(version, trigger, done, now())
     told = None if done is None else _downloaded(done, known, _context(done, inputs))
@@ -142,14 +143,21 @@ def _event(environ: Mapping[str, str]) -> Mapping[str, Any]:
 
 
 def _expected_alias(inputs: Inputs, trigger: Trigger) -> str | None:
+    if inputs.expect_alias in {"", NO_ALIAS}:
+        return None if inputs.expect_alias else trigger.alias
     if inputs.expect_alias != ALIAS_OF_EVENT:
-        return inputs.expect_alias or None
+        return inputs.expect_alias
     if trigger.alias is None:
         raise ConfigurationError(
             "the input expect-alias is `event`, but no event with an alias decided what to download: "
             "leave it out, or name the alias"
         )
     return trigger.alias
+
+
+def _digest_of_event(inputs: Inputs, trigger: Trigger) -> str | None:
+    """What the receiver verified; with ``none`` nothing of the event is insisted on."""
+    return None if inputs.expect_alias == NO_ALIAS else trigger.digest
 
 
 def _download(

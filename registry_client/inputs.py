@@ -17,6 +17,7 @@ from registry_client.sizes import parse_size
 _PREFIX = "HANDOFF_INPUT_"
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 ALIAS_OF_EVENT = "event"
+NO_ALIAS = "none"
 _NO_CACHE = "none"
 _OWN_CACHE_SIZE = 50 * 1000**3  # Of the cache that nobody asked for.
 
@@ -30,8 +31,9 @@ class Inputs:
     Attributes:
         artifact: A reference; empty for the one of the event.
         path: The directory to make; empty for one under RUNNER_TEMP.
-        expect_alias: The alias to insist on, ``event`` for that of the event; empty for none.
-        expect_digest: The digest to insist on, in lower case; None for any.
+        expect_alias: The alias to insist on, ``event`` for that of the event, ``none`` for none; empty for
+            that of the event where it has one.
+        expect_digest: The digest to insist on, in lower case; None for the event's where it has one.
         include: Globs of the files to download; none for all.
         exclude: Globs of the files to leave out.
         references: What to do about files that lie elsewhere.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ class Trigger:
         automation: The automation that told of it.
         delivery: The receiver's id of the webhook.
         key: The receiver's idempotency key.
+        digest: The version's, as the receiver asked W&B before it dispatched.
     """
 
     reference: ArtifactRef | ArtifactId
@@ -38,6 +40,7 @@ class Trigger:
     automation: str | None = None
     delivery: str | None = None
     key: str | None = None
+    digest: str | None = None
 
 
 def artifact_from_event(event: Mapping[str, Any]) -> Trigger:
@@ -80,6 +83,7 @@ class _Fields:
     automation: str | None
     delivery: str | None = None
     key: str | None = None
+    digest: str | None = None
 
 
 def _of_handoff(data: Mapping[str, Any]) -> _Fields:
@@ -96,6 +100,7 @@ def _of_handoff(data: Mapping[str, Any]) -> _Fields:
         automation=_text(data, "automation"),
         delivery=_text(data, "delivery"),
         key=_text(data, "key"),
+        digest=_digest(data),
     )
 
 
@@ -129,6 +134,7 @@ def _trigger(fields: _Fields) -> Trigger | None:
         automation=fields.automation,
         delivery=fields.delivery,
         key=fields.key,
+        digest=fields.digest,
     )
 
 
@@ -140,6 +146,11 @@ def _collection(fields: _Fields) -> CollectionPath | None:
     except InvalidReferenceError:  # An unfilled template, say; the reference itself will tell.
         return None
     return CollectionPath(fields.entity, fields.project, fields.collection)
+
+
+def _digest(data: Mapping[str, Any]) -> str | None:
+    found = _text(data, "digest")
+    return found.lower() if found and re.fullmatch(r"[0-9A-Fa-f]{32}", found) else None
 
 
 def _object(value: Any) -> Mapping[str, Any]:

@@ -165,16 +165,19 @@ def test_wrong_bytes_fail_the_job(runner: Act, wandb: WandbStandIn, promoted: Me
     assert not (runner.recorded / "model").exists()
 
 
-def test_a_moved_alias_fails_only_when_asked(runner: Act, wandb: WandbStandIn, promoted: Membership) -> None:
+def test_a_moved_alias_fails_unless_told_otherwise(
+    runner: Act, wandb: WandbStandIn, promoted: Membership
+) -> None:
     """The annotation says where it went."""
     newer = wandb.link(wandb.log_artifact(SOURCE, {"model.bin": b"newer"}), REGISTRY)
     wandb.add_alias(REGISTRY, newer, "production")
 
-    done = run(runner, wandb, dispatched(promoted), WORKFLOW, "--var=EXPECT_ALIAS=event")
+    done = run(runner, wandb, dispatched(promoted))
 
     assert done.results["job"] == "failure"
     assert "v1 carries it now" in done.annotations["Handoff: alias-moved"]
-    assert run(runner, wandb, dispatched(promoted)).results["job"] == "success"
+    anyway = run(runner, wandb, dispatched(promoted), WORKFLOW, "--var=EXPECT_ALIAS=none")
+    assert anyway.results["job"] == "success"
 
 
 def test_what_people_in_wandb_write_stays_data(runner: Act, wandb: WandbStandIn) -> None:
@@ -186,7 +189,7 @@ def test_what_people_in_wandb_write_stays_data(runner: Act, wandb: WandbStandIn)
         metadata={"a": "\n::set-output name=path::/etc\npath<<EOF\n/etc\nEOF\n", "b": nasty},
     )
     linked = wandb.link(
-        logged, "acme-org/wandb-registry-model/x ##[set-output name=path]y", aliases=["a\nb=c"]
+        logged, "acme-org/wandb-registry-model/x ##[set-output name=path]y", aliases=["production", "a\nb=c"]
     )
 
     done = run(runner, wandb, dispatched(linked, author=f"{nasty}\n::error title=forged::x"))

@@ -308,11 +308,11 @@ class TestAlias:
         return promoted
 
     def test_the_version_of_the_event_is_built_anyway(self, step: Step, moved: Membership) -> None:
-        """Unless asked otherwise, a run builds what it was started for."""
-        assert step.run(handoff(moved)) == 0
+        """With ``none``, a run builds what it was started for."""
+        assert step.run(handoff(moved), expect_alias="none") == 0
         assert step.outputs["id"] == moved.id
 
-    @pytest.mark.parametrize("wanted", ["event", "production"])
+    @pytest.mark.parametrize("wanted", ["event", "production", ""])
     def test_it_fails_when_asked_to(self, step: Step, moved: Membership, wanted: str) -> None:
         """The annotation says where the alias is now and what to do."""
         assert step.run(handoff(moved), expect_alias=wanted) == 7
@@ -320,7 +320,7 @@ class TestAlias:
         assert "v1 carries it now" in step.log
         assert step.outputs == {"reason": "alias-moved"}
 
-    @pytest.mark.parametrize("wanted", ["event", "production", "latest", ""])
+    @pytest.mark.parametrize("wanted", ["event", "production", "latest", "", "none"])
     def test_it_passes_while_the_alias_is_there(self, step: Step, promoted: Membership, wanted: str) -> None:
         """Any of its aliases will do."""
         assert step.run(handoff(promoted), expect_alias=wanted) == 0
@@ -387,6 +387,14 @@ class TestWithoutAKey:
 
 class TestDigest:
     """Another job may have said which version it must be."""
+
+    def test_the_one_that_the_receiver_verified_is_insisted_on(
+        self, step: Step, promoted: Membership
+    ) -> None:
+        """What was promoted is what is downloaded, or nothing is."""
+        assert step.run(handoff(promoted, digest=promoted.digest), resolve_only="true") == 0
+        assert step.run(handoff(promoted, digest="0" * 32)) == 10
+        assert step.run(handoff(promoted, digest="0" * 32), expect_alias="none", resolve_only="true") == 0
 
     def test_the_same_passes(self, step: Step, promoted: Membership) -> None:
         """In capitals, too."""
@@ -540,7 +548,9 @@ def test_what_people_in_wandb_write_stays_data(step: Step, wandb: WandbStandIn) 
         metadata={"a": "\n::set-output name=path::/etc\nb<<EOF\n"},
         aliases=[nasty[:20]],
     )
-    linked = wandb.link(logged, "acme-org/wandb-registry-model/x ##[error]y $(touch pwned)", aliases=["a\nb"])
+    linked = wandb.link(
+        logged, "acme-org/wandb-registry-model/x ##[error]y $(touch pwned)", aliases=["production", "a\nb"]
+    )
     assert step.run(handoff(linked, author=nasty)) == 0, step.log
     assert "##[" not in step.log
     assert "<img" not in step.summary
