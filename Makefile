@@ -60,6 +60,13 @@ tests: $(VENV)/test.stamp tools
 pythons: $(VENV)/test.stamp  ## Both packages, without processes, on every other Python 3.10 to 3.13 that is here.
 	@./.ci/other-pythons $(BIN)/python
 
+.PHONY: e2e
+e2e: $(VENV)/test.stamp tools  ## A promotion to its end, with a real runner, engine, registry and nginx (root; minutes).
+	@./.ci/install-nginx "$(CURDIR)/.tools/nginx"
+	@./.ci/install-e2e
+	@HANDOFF_E2E=1 $(BIN)/python -m pytest tests/e2e
+	@echo "Where the time went: build/e2e/*.md"
+
 .PHONY: tools
 tools:  ## The Actions runner and linter that come as Go programs (skipped, with the reason, without Go).
 	@./.ci/install-go-tools "$(TOOLS)"
