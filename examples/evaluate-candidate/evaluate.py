@@ -20,6 +20,7 @@ import onnxruntime
 
 LABEL = "label"
 CLASSES_SHOWN = 20
+onnxruntime.disable_telemetry_events()  # It tells its makers of each model otherwise.
 
 
 # --- what decides: pure

@@ -38,6 +38,7 @@ class Model:
         """Load it once, before the first request."""
         import onnxruntime  # noqa: PLC0415 - in the image, not where this file is deployed from
 
+        onnxruntime.disable_telemetry_events()  # It tells its makers of each model otherwise.
         directory = Path(os.environ.get("MODEL_DIR", MODEL))
         self.session = onnxruntime.InferenceSession(str(directory / "model.onnx"))
         self.input = self.session.get_inputs()[0].name

@@ -22,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 LABEL = "label"
 SEED = 20  # The same data give the same bytes, so a repeated run logs no second version.
 SHOWN = 3
+onnxruntime.disable_telemetry_events()  # It tells its makers of each model otherwise.
 
 
 @dataclass(frozen=True)
