@@ -24,6 +24,7 @@ class Delivery:
         slot: What a later promotion of the same kind would replace: source, event, collection, alias or tag.
         fingerprint: What happened, exactly: the slot and the artifact version.
         reconciled: Nobody told it: W&B was asked, and it had been missed.
+        if_missed: The fingerprint that it would have if it had been; None where that is its own.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Delivery:
     slot: str
     fingerprint: str
     reconciled: bool = False
+    if_missed: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
@@ -194,6 +194,7 @@ class Intake:
             event=event,
             slot=plan.slot(event, self.source),
             fingerprint=plan.fingerprint(event, self.source),
+            if_missed=plan.fingerprint_if_missed(event, self.source),
         )
         with self._noting_failure(webhook.address):
             taking = self.store.hand_in(delivery, dispatches, window=self.window)
@@ -204,7 +205,7 @@ class Intake:
     def _end(self, taking: Taking, accepted: Accepted) -> Accepted | Repeated:
         with self._noting_failure(accepted.delivery.address):
             receipt = taking.result()
-        return Repeated(receipt) if receipt.duplicate else accepted
+        return Repeated(receipt) if receipt.duplicate else replace(accepted, dispatches=receipt.dispatches)
 
     @contextmanager
     def _noting_failure(self, address: str | None) -> Iterator[None]:

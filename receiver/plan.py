@@ -74,6 +74,11 @@ def fingerprint(event: RegistryEvent, source: str) -> str:
     return digest(*_slot(event, source), event.dispatch_type, version or event.fields.get("run_name"))
 
 
+def fingerprint_if_missed(event: RegistryEvent, source: str) -> str:
+    """What ``fingerprint`` would be, had W&B been asked: without the body's own word for the dispatch."""
+    return fingerprint(replace(event, dispatch_type=event.event or event.dispatch_type), source)
+
+
 def ignored(event: RegistryEvent, dispatches: Iterable[Dispatch]) -> tuple[str, ...]:
     """The names of what the body carries and no dispatch does."""
     sent = {name for dispatch in dispatches for name in dispatch.client_payload} | _ONLY_IN_OURS

@@ -11,6 +11,9 @@ while a stale one fails its workflow where that says ``expect-alias: event``.
 
 What was found by comparing with W&B is not told anew: a webhook that comes for it later, or a second one who
 compares, repeats it however late that is.
+
+A repeat starts what the same, told before, has not started: another author, or another configuration, may
+have more routes take it, and what did not hold or could not be written then is no reason to swallow it now.
 """
 
 from __future__ import annotations
@@ -48,6 +51,7 @@ from receiver.telling import after_attempt
 DUPLICATE_WINDOW = timedelta(minutes=10)
 REJECTIONS_KEPT = 1_000
 UNSENDABLE = "unsendable"
+_MOST_LOOKED_BACK = 20
 
 
 @dataclass(frozen=True)
@@ -89,22 +93,58 @@ def accept(arrivals: Sequence[Arrival], connection: Connection) -> list[Receipt]
     slots = sorted({arrival.delivery.slot for arrival in arrivals})
     _alone_with(slots, connection)
     latest = _latest_of(slots, connection)
-    new, repeats = [], {}
+    new: list[Arrival] = []
+    repeats: dict[int, _Latest] = {}
+    receipts: dict[int, Receipt] = {}
     for number, arrival in enumerate(arrivals):
         before = latest.get(arrival.delivery.slot)
+        rest = arrival
         if before is not None and _repeats(arrival, before):
-            repeats[number] = before
-        else:
-            latest[arrival.delivery.slot] = _as_latest(arrival.delivery)
-            new.append(arrival)
+            rest = _not_started(arrival, new, connection)
+            if not rest.planned:
+                repeats[number] = before
+                continue
+        latest[arrival.delivery.slot] = _as_latest(arrival.delivery)
+        new.append(rest)
+        receipts[number] = rest.receipt
     for arrival in new:
         _supersede(arrival, connection)
     _INSERT_DELIVERIES.insert(connection, [arrival.delivery_row for arrival in new])
     _INSERT_DISPATCHES.insert(connection, [row for arrival in new for row in arrival.dispatch_rows])
-    return [
-        _count_repeat(repeats[number], arrival.delivery, connection) if number in repeats else arrival.receipt
-        for number, arrival in enumerate(arrivals)
+    for number, first in repeats.items():
+        receipts[number] = _count_repeat(first, arrivals[number].delivery, connection)
+    return [receipts[number] for number in range(len(arrivals))]
+
+
+def _not_started(arrival: Arrival, together: Sequence[Arrival], connection: Connection) -> Arrival:
+    """The arrival with what the same, told before it, has not started; ``together`` is not written yet."""
+    begun = _begun(arrival, together, connection)
+    fewer = [
+        dispatch
+        for dispatch in arrival.planned
+        if not begun & {(dispatch.route, True), (dispatch.route, dispatch.unsendable is None)}
     ]
+    if len(fewer) == len(arrival.planned):
+        return arrival
+    return Arrival.of(arrival.delivery, fewer, arrival.window, connection.dialect)
+
+
+def _begun(
+    arrival: Arrival, together: Sequence[Arrival], connection: Connection
+) -> set[tuple[str | None, bool]]:
+    """The routes that took the same just before, and whether what they made of it could be sent."""
+    begun: set[tuple[str | None, bool]] = set()
+    slot = arrival.delivery.slot
+    for other in reversed([each for each in together if each.delivery.slot == slot]):
+        if not _repeats(arrival, _as_latest(other.delivery)):
+            return begun
+        begun |= {(each.route, each.unsendable is None) for each in other.planned}
+    for row in connection.execute(_BEFORE, {"its_slot": slot}).all():
+        if not _repeats(arrival, _Latest(*row)):
+            break
+        took = connection.execute(_TOOK, {"its_id": row.id})
+        begun |= {(each.route, each.unsendable is None) for each in took}
+    return begun
 
 
 def _alone_with(slots: Sequence[str], connection: Connection) -> None:
@@ -129,7 +169,9 @@ def _repeats(arrival: Arrival, latest: _Latest) -> bool:
     delivery = arrival.delivery
     apart = abs(delivery.received_at - latest.received_at)  # Who came first need not have looked first.
     near = bool(arrival.window) and apart <= arrival.window
-    return delivery.fingerprint == latest.fingerprint and (near or latest.reconciled)
+    if latest.reconciled:
+        return latest.fingerprint in {delivery.fingerprint, delivery.if_missed}
+    return near and delivery.fingerprint == latest.fingerprint
 
 
 def _count_repeat(first: _Latest, delivery: Delivery, connection: Connection) -> Receipt:
@@ -169,6 +211,19 @@ def _latest(slots: int) -> Prepared:
     return Prepared(select(*told).where(deliveries.c.seq.in_(newest)), *names)
 
 
+_BEFORE = (
+    select(*[deliveries.c[name] for name in _Latest._fields])
+    .where(deliveries.c.slot == bindparam("its_slot"))
+    .order_by(deliveries.c.seq.desc())
+    .limit(_MOST_LOOKED_BACK)
+)
+# What ended because W&B said otherwise may hold by now: W&B is asked anew.
+_TOOK = (
+    select(dispatches.c.route, dispatches.c.unsendable)
+    .where(dispatches.c.delivery_id == bindparam("its_id"))
+    .where(dispatches.c.kind != DispatchKind.NOTICE.value)
+    .where(dispatches.c.state.not_in([DispatchState.OUTDATED.value, DispatchState.UNWANTED.value]))
+)
 _UPDATE_REPEATS = (
     update(deliveries).where(deliveries.c.id == bindparam("its_id")).values(repeats=deliveries.c.repeats + 1)
 )
