@@ -17,7 +17,7 @@ from tests.examples.workflows import example_workflows
 
 ROOT = Path(__file__).resolve().parent.parent
 ACTIONS = ("action.yml", "report/action.yml")
-SCRIPTS = (".ci/run", ".ci/install-go-tools", "tests/action/start-stand-in")
+SCRIPTS = (".ci/run", ".ci/install-go-tools", ".ci/install-kubernetes", "tests/action/start-stand-in")
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,10 @@ def checks(root: Path = ROOT) -> Iterator[Check]:
     yield Check("schema of action.yml", [*schema, "vendor.github-actions", *ACTIONS])
     yield Check("schema of workflows", [*schema, "vendor.github-workflows", *every])
     yield _actionlint(every)
+    if dockerfiles := _below(root, "Dockerfile"):
+        yield Check("hadolint", [_tool("hadolint"), *dockerfiles])
+    if manifests := _below(root, "kubernetes/**/*.yaml"):
+        yield Check("schema of Kubernetes manifests", [_tool("kubernetes-validate"), "--strict", *manifests])
     yield Check("shellcheck of scripts", [_tool("shellcheck"), *SCRIPTS])
     for file in map(Path, (*ACTIONS, *every)):
         for name, script in run_blocks(yaml.safe_load((root / file).read_text(encoding="utf-8"))):
@@ -63,6 +67,14 @@ def workflow_files(root: Path) -> list[str]:
     """Ours and those of the examples, relative to the root."""
     ours = sorted(str(path.relative_to(root)) for path in root.glob(".github/workflows/*.yml"))
     return [*ours, *(str(found.path.relative_to(root)) for found in example_workflows(root))]
+
+
+def _below(root: Path, pattern: str) -> list[str]:
+    """Such files of the examples and the build contexts; kustomizations are no objects of a cluster's."""
+    found = [
+        path for top in ("examples", "registry_client/build_contexts") for path in (root / top).rglob(pattern)
+    ]
+    return sorted(str(path.relative_to(root)) for path in found if path.name != "kustomization.yaml")
 
 
 def run_blocks(document: Any) -> Iterator[tuple[str, str]]:

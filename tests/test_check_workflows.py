@@ -50,6 +50,31 @@ def test_what_is_wrong_is_found(tree: Path, check: str, old: str, new: str) -> N
     assert failed(tree, check)
 
 
+@pytest.mark.parametrize(
+    ("check", "file", "good", "bad"),
+    [
+        ("hadolint", "serving/Dockerfile", 'FROM debian:12\nCMD ["true"]\n', "FROM debian\nCMD true\n"),
+        (
+            "schema of Kubernetes",
+            "kubernetes/base/pods.yaml",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {ports: [{port: 80}]}\n",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {port: 80}\n",
+        ),
+    ],
+    ids=["Dockerfile", "manifest"],
+)
+def test_what_examples_deploy_is_looked_at(tree: Path, check: str, file: str, good: str, bad: str) -> None:
+    """A Dockerfile and a manifest pass as they should be, and not otherwise."""
+    path = tree / "examples" / "one" / file
+    path.parent.mkdir(parents=True)
+    path.write_text(good, encoding="utf-8")
+    assert not failed(tree, check)
+
+    path.write_text(bad, encoding="utf-8")
+
+    assert failed(tree, check)
+
+
 def test_what_cannot_run_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     """A linter that is missing is no failure, and no silence either."""
     assert Check("actionlint", ["actionlint"], missing="no Go").run()
