@@ -46,10 +46,15 @@ class Kubectl:
             raise RolloutError(f"kubectl {arguments[0]}: {(done.stderr or done.stdout).strip()}")
         return done.stdout
 
-    def read(self, *arguments: str) -> Any:
-        """The objects it finds; None where the one that is named does not exist."""
-        told = self.run("get", *arguments, "--ignore-not-found", "--output=json")
+    def one(self, kind: str, name: str) -> Any:
+        """That object; None where it does not exist."""
+        told = self.run("get", kind, name, "--ignore-not-found", "--output=json")
         return json.loads(told) if told.strip() else None
+
+    def all(self, kind: str, selector: str) -> list[Any]:
+        """The objects that are so."""
+        found: list[Any] = json.loads(self.run("get", kind, selector, "--output=json"))["items"]
+        return found
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ def rendered(release: Release, overlay: Path, kubectl: Kubectl) -> str:
 
 def revision(kubectl: Kubectl) -> str | None:
     """The Deployment's revision now; None where there is no Deployment yet."""
-    found = kubectl.read("deployment", DEPLOYMENT)
+    found = kubectl.one("deployment", DEPLOYMENT)
     return None if found is None else found["metadata"]["annotations"].get(_REVISION)
 
 
@@ -126,7 +131,7 @@ def gone_back(before: str | None, kubectl: Kubectl, timeout: int) -> str:
     if revision(kubectl) == before:
         return "It is the same image that ran before, so there is nothing to go back to."
     kubectl.run("rollout", "undo", f"deployment/{DEPLOYMENT}", f"--to-revision={before}")
-    runs = kubectl.read("deployment", DEPLOYMENT)["spec"]["template"]["metadata"].get("annotations", {})
+    runs = kubectl.one("deployment", DEPLOYMENT)["spec"]["template"]["metadata"].get("annotations", {})
     name = runs.get(ARTIFACT, "the version before")
     try:
         wait(kubectl, timeout)
@@ -137,12 +142,11 @@ def gone_back(before: str | None, kubectl: Kubectl, timeout: int) -> str:
 
 def symptoms(image: str, kubectl: Kubectl) -> Iterator[str]:
     """What the new pods, their events and their logs say."""
-    pods = kubectl.read("pods", f"--selector=app.kubernetes.io/name={DEPLOYMENT}")["items"]
-    for pod in pods:
+    for pod in kubectl.all("pods", f"--selector=app.kubernetes.io/name={DEPLOYMENT}"):
         if pod["spec"]["containers"][0]["image"] != image:
             continue
         name = pod["metadata"]["name"]
-        events = kubectl.read("events", f"--field-selector=involvedObject.name={name},type=Warning")["items"]
+        events = kubectl.all("events", f"--field-selector=involvedObject.name={name},type=Warning")
         yield f"{name}: {state(pod)}"
         yield from (f"  {line}" for event in events[-3:] for line in event.get("message", "").splitlines())
         try:
