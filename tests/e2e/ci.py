@@ -40,6 +40,12 @@ class Finished:
             if "stepResult" in entry and entry.get("stage") == "Main" and "executionTime" in entry
         }
 
+    @property
+    def summary(self) -> str:
+        """What the steps wrote to the run's summary, one after the other."""
+        told = [entry for entry in self.run.entries if entry.get("command") == "summary"]
+        return "\n\n".join(str(entry["content"]) for entry in told)
+
 
 @dataclass(frozen=True)
 class Told:

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from tests.e2e.bases import ROOT
 from tests.e2e.ci import Finished
 from tests.e2e.models import Trained
 from tests.e2e.processes import wait_until
+from tests.e2e.summary_page import page
 from tests.e2e.world import World
 from tests.stand_ins.wandb import Membership
 
@@ -120,6 +120,6 @@ def _write(name: str, promotions: Sequence[Promoted], asked: int) -> None:
     TRANSCRIPTS.mkdir(parents=True, exist_ok=True)
     (TRANSCRIPTS / f"{name}.md").write_text("\n".join(lines), encoding="utf-8")
     for each in promotions:
-        Path(TRANSCRIPTS / f"{name}-{each.name.split()[1]}.log").write_text(
-            each.run.run.log, encoding="utf-8"
-        )
+        kept = TRANSCRIPTS / f"{name}-{each.version.version}"
+        kept.with_suffix(".log").write_text(each.run.run.log, encoding="utf-8")
+        kept.with_suffix(".html").write_text(page(each.run.summary), encoding="utf-8")
