@@ -14,9 +14,9 @@ from datetime import datetime, timedelta, timezone
 from itertools import chain, repeat
 from typing import Any, Protocol
 
-from receiver.dispatch import Claim, Dispatch, Outcome, OutcomeKind, RunSearch
+from receiver.dispatch import GITHUB_KINDS, Claim, Dispatch, Outcome, OutcomeKind, RunSearch
 from receiver.errors import LedgerError, LostLeaseError
-from receiver.retry import GAVE_UP, HELD, Dead, Decision, decide, may_resend
+from receiver.retry import GAVE_UP, Dead, Decision, decide, held_back, may_resend
 from receiver.telling import after_attempt
 
 LEASE = timedelta(seconds=60)
@@ -134,7 +134,7 @@ def _looked(claim: Claim, since: datetime, destination: Destination) -> Outcome 
     if search.not_now is not None and claim.begun_at < since + LOOK_FOR:
         return search.not_now
     if search.why_not is not None and claim.dispatch.holds:
-        return _held(search.why_not)
+        return held_back(search.why_not)
     return None if may_resend(claim.doubts) else _not_again(claim, search)
 
 
@@ -173,11 +173,6 @@ def _logged(what: str) -> Iterator[None]:
 def _found(url: str) -> Outcome:
     detail = "an earlier attempt got no answer, but its run is there: not sent again"
     return Outcome(OutcomeKind.SENT, "already-sent", detail, run_url=url)
-
-
-def _held(why_not: str) -> Outcome:
-    detail = f"an attempt may have arrived, and {why_not}: see whether it did, then redeliver it"
-    return Outcome(OutcomeKind.REFUSED, HELD, detail)
 
 
 def _not_again(claim: Claim, search: RunSearch) -> Outcome:
@@ -294,6 +289,8 @@ class Dispatcher:
             now=now,
             jitter=self._jitter,
             doubts=claim.doubts,
+            holds=claim.dispatch.holds
+            and claim.dispatch.kind not in GITHUB_KINDS,  # Only runs can be looked for.
         )
         dead = isinstance(decision, Dead)
         said = replace(outcome, detail=decision.detail) if isinstance(decision, Dead) else outcome
