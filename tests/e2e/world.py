@@ -19,7 +19,7 @@ from receiver.delivery import DeliveryRecord
 from receiver.ledger import Ledger
 from tests.action import act
 from tests.action.act import Act
-from tests.e2e.bases import ROOT, Base
+from tests.e2e.bases import PYTHON, ROOT, TORCHSERVE, Base
 from tests.e2e.ci import Ci, Hook, Told
 from tests.e2e.engine import engine
 from tests.e2e.front import front, program
@@ -57,8 +57,13 @@ def why_not() -> str | None:
         return act.WHY_NOT
     if program() is None:
         return "nginx is not here: .ci/install-nginx unpacks it"
-    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
-        return "an engine cannot start here: mounts are not allowed (not root?)"
+    try:
+        with tempfile.TemporaryDirectory(prefix="hoff-", dir="/tmp") as folder, engine(Path(folder)):
+            pass
+        for base in (PYTHON, TORCHSERVE):
+            base.make()
+    except (AssertionError, OSError, RuntimeError, subprocess.SubprocessError) as error:
+        return f"an engine or its base images cannot be had here: {error}"
     return None
 
 
