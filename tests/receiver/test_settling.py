@@ -112,7 +112,7 @@ def test_what_is_about_to_be_sent_is_kept_before_it_is(world: World) -> None:
     def die(_: Dispatch) -> NoReturn:
         raise SystemExit
 
-    world.destination.send = die  # type: ignore[method-assign]
+    world.destination.send = die  # type: ignore[assignment, method-assign]
 
     with pytest.raises(SystemExit):
         world.turn()
