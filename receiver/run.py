@@ -19,6 +19,9 @@ _UNTIL_ENDED = tuple(timedelta(seconds=seconds) for seconds in (10, 20, 30, 60, 
 _AFTER_NOT_SEEN = timedelta(minutes=10)
 _NOT_SEEN_FOR = timedelta(hours=2)  # GitHub may be late; a workflow that is not there never comes.
 _LONGEST = timedelta(days=3)
+_UNREADABLE_PART = (
+    4  # Of the time that it has been looked for: a short fault costs little, a long one few looks.
+)
 
 NO_RUN = (
     "GitHub took it, but no run shows its key: is there a workflow for this event on the default branch, "
@@ -132,9 +135,12 @@ def looked(watch: Watch, run: Run | None, now: datetime) -> Look:
 
 
 def unlooked(watch: Watch, now: datetime, wait: timedelta | None) -> datetime | None:
-    """When to try again after a look that could not be taken."""
-    later = _later(_UNTIL_ENDED, watch, now)
-    return later if later is None or wait is None else max(later, now + wait)
+    """When to try again after a look that could not be taken: ever later, for a permission may be missing."""
+    if now > watch.sent_at + _LONGEST:
+        return None
+    part = (now - watch.sent_at) / _UNREADABLE_PART
+    later = min(max(part, _UNTIL_ENDED[0]), _AFTER_NOT_SEEN)
+    return now + (later if wait is None else max(later, wait))
 
 
 def _seen(watch: Watch, run: Run, now: datetime) -> Look:
