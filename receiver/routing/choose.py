@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from receiver.event import RegistryEvent
-from receiver.routing.conditions import Condition, Verdict
+from receiver.routing.conditions import FAILS, HOLDS, OPEN, Condition
 from receiver.routing.route import Route
 from registry_client.version import ArtifactVersion
 
@@ -35,7 +35,7 @@ def why_not(
 ) -> str | None:
     """Why a choice falls, with all that is known: one of its own fails, or a route above ends the list."""
     for condition in must:
-        if condition.verdict(subject) is not Verdict.HOLDS:
+        if condition.verdict(subject) is not HOLDS:
             return condition.why(subject)
     if any(_all_hold(above, subject) for above in unless):
         return "a route above it, which ends the list, is taken"
@@ -63,18 +63,16 @@ def open_conditions(route: Route, subject: Mapping[str, Any]) -> tuple[Condition
     still_open: tuple[Condition, ...] = ()
     for condition in route.when:
         verdict = condition.verdict(subject)
-        if verdict is Verdict.FAILS:
+        if verdict is FAILS:
             return None
-        if verdict is Verdict.OPEN:
+        if verdict is OPEN:
             still_open += (condition,)
     return still_open
 
 
 def explain(route: Route, subject: Mapping[str, Any]) -> tuple[str, ...]:
     """Why the route is not taken: each condition that fails, in words."""
-    return tuple(
-        condition.why(subject) for condition in route.when if condition.verdict(subject) is Verdict.FAILS
-    )
+    return tuple(condition.why(subject) for condition in route.when if condition.verdict(subject) is FAILS)
 
 
 def subject_of(event: RegistryEvent, source: str) -> dict[str, Any]:
@@ -103,4 +101,4 @@ def subject_in_wandb(version: ArtifactVersion) -> dict[str, Any]:
 
 
 def _all_hold(conditions: Iterable[Condition], subject: Mapping[str, Any]) -> bool:
-    return all(condition.verdict(subject) is Verdict.HOLDS for condition in conditions)
+    return all(condition.verdict(subject) is HOLDS for condition in conditions)
