@@ -233,7 +233,7 @@ def evaluated(runner: Act, wandb: WandbStandIn, version: Membership) -> act.ActR
         {"action": "EVALUATE_CANDIDATE", "client_payload": payload},
         "--var",
         f"HELD_OUT={HELD_OUT}:v0",
-        secrets={"WANDB_API_KEY": wandb.api_key, "WANDB_WRITE_KEY": wandb.add_user("writer").api_key},
+        secrets={"WANDB_API_KEY": wandb.api_key, "WANDB_WRITE_API_KEY": wandb.add_user("writer").api_key},
         environ={
             "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
             "WANDB_BASE_URL": wandb.url,

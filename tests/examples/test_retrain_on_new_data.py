@@ -166,7 +166,7 @@ def test_the_workflow_does_all_of_it(
             WORKFLOW,
             {"action": "RETRAIN", "client_payload": {"handoff": handoff}},
             *(word for name, value in variables.items() for word in ("--var", f"{name}={value}")),
-            secrets={"WANDB_API_KEY": wandb.api_key, "WANDB_WRITE_KEY": wandb.add_user("writer").api_key},
+            secrets={"WANDB_API_KEY": wandb.api_key, "WANDB_WRITE_API_KEY": wandb.add_user("writer").api_key},
             environ={
                 "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
                 "WANDB_BASE_URL": uploads.url,
