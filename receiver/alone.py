@@ -13,11 +13,16 @@ from receiver.config.types import Config
 from receiver.service import Service
 
 LOOK_EVERY = 5.0  # Seconds between two looks at whether the dispatcher lives.
+_STOP, _HANGUP = "stop", "hangup"
+_MEANING: dict[int, str] = {signal.SIGTERM: _STOP, signal.SIGINT: _STOP, signal.SIGHUP: _HANGUP}
+_PIPE = 64 * 1024  # More than it holds.
 _log = logging.getLogger(__name__)
 
 
-def dispatch_alone(config: Config, *, threads: int) -> bool:
+def dispatch_alone(config: Config, *, threads: int, reread: Callable[[], Config] | None = None) -> bool:
     """Send what is due until SIGTERM or Ctrl-C, then finish what is being sent; False if it ends by itself.
+
+    On SIGHUP the configuration is read anew, by ``reread``; a bad one changes nothing.
 
     Raises:
         SettingsError: SQLite is in use by another process.
@@ -25,7 +30,9 @@ def dispatch_alone(config: Config, *, threads: int) -> bool:
     """
     with closing(Service.start(config, threads=threads)) as service, _signals() as told_within:
         _log.info("dispatching, up to %d at once", threads)
-        while not told_within(LOOK_EVERY):
+        while (told := told_within(LOOK_EVERY)) != _STOP:
+            if told == _HANGUP:
+                _read_anew(service, reread)
             if not service.dispatching:
                 _log.error("the dispatcher has stopped by itself")
                 return False
@@ -35,20 +42,25 @@ def dispatch_alone(config: Config, *, threads: int) -> bool:
     return True
 
 
+def _read_anew(service: Service, reread: Callable[[], Config] | None) -> None:
+    config = service.read_anew(reread)
+    if config is not None:
+        _log.info("the configuration was read anew: %d route(s)", len(config.routes))
+
+
 @contextmanager
-def _signals() -> Iterator[Callable[[float], bool]]:
-    """Give a function that waits so many seconds for SIGTERM or SIGINT, and tells whether one came.
+def _signals() -> Iterator[Callable[[float], str | None]]:
+    """Give a function that waits so many seconds for a signal, and tells which came; stopping goes first.
 
     By a pipe: a lock that the handler takes may be held by the very thread that it interrupts.
     """
     read, write = os.pipe()
     os.set_blocking(write, False)
     before = {
-        number: signal.signal(number, lambda _number, _frame: _poke(write))
-        for number in (signal.SIGTERM, signal.SIGINT)
+        number: signal.signal(number, lambda number, _frame: _poke(write, number)) for number in _MEANING
     }
     try:
-        yield lambda seconds: bool(select.select([read], [], [], seconds)[0])
+        yield lambda seconds: _told(read, seconds)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -56,6 +68,13 @@ def _signals() -> Iterator[Callable[[float], bool]]:
         os.close(write)
 
 
-def _poke(descriptor: int) -> None:
+def _told(descriptor: int, seconds: float) -> str | None:
+    if not select.select([descriptor], [], [], seconds)[0]:
+        return None
+    told = {_MEANING[number] for number in os.read(descriptor, _PIPE)}
+    return _STOP if _STOP in told else _HANGUP
+
+
+def _poke(descriptor: int, number: int) -> None:
     with suppress(BlockingIOError):  # It is full of news already.
-        os.write(descriptor, b"!")
+        os.write(descriptor, bytes([number]))

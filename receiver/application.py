@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from threading import Lock
 
 from flask import Flask
 
 from receiver.config.types import Config, Source
 from receiver.dispatcher import Destination
 from receiver.doors import Doors, GitHubDoor
-from receiver.errors import SettingsError
 from receiver.event import RegistryEvent
 from receiver.intake import Intake, new_id
 from receiver.ledger import Ledger
@@ -39,6 +39,7 @@ class Application:
         self._service = service
         self._now = now
         self._reread = reread
+        self._reloading = Lock()
         self._doors = self._opened(service.config)
         checks = {"settings": _sound, "ledger": service.ledger.check_writable}
         if dispatch:
@@ -68,22 +69,11 @@ class Application:
 
     def reload(self) -> bool:
         """Read the configuration anew, whole; a bad one changes nothing and is False."""
-        if self._reread is None:
-            _log.warning("there is no file to read anew: the environment is read at the start alone")
-            return False
-        try:
-            config = self._reread()
-            self._service.take(config)
-        except SettingsError as error:
-            for problem in error.problems:
-                _log.error("%s", problem)
-            _log.error(
-                "the configuration stays as it was: the new one has %d problem(s)", len(error.problems)
-            )
-            return False
-        self._doors = self._opened(config)
-        for warning in config.warnings:
-            _log.warning("%s", warning)
+        with self._reloading:  # Else who read first might come last.
+            config = self._service.read_anew(self._reread)
+            if config is None:
+                return False
+            self._doors = self._opened(config)
         _log.info("the configuration was read anew: %d route(s)", len(config.routes))
         return True
 

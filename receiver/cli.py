@@ -138,9 +138,11 @@ def _dispatch(arguments: argparse.Namespace, environ: Mapping[str, str], _out: T
     _check_platform("dispatch")
     from receiver.alone import dispatch_alone  # noqa: PLC0415 - the receiver's extra may be missing
 
-    config = configure(environ, arguments.config, receives=False)
+    read = partial(configure, environ, arguments.config, receives=False)
+    config = read()
     log_to_stderr()
-    return 0 if dispatch_alone(config, threads=arguments.threads) else 1
+    file = arguments.config or environ.get("HANDOFF_CONFIG")
+    return 0 if dispatch_alone(config, threads=arguments.threads, reread=read if file else None) else 1
 
 
 def _check_platform(command: str) -> None:

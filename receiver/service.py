@@ -111,6 +111,24 @@ class Service:
             if changed:
                 _log.warning("%s is another now, which takes a restart", what)
 
+    def read_anew(self, reread: Callable[[], Config] | None) -> Config | None:
+        """Read the configuration and work with it; a bad one is logged, changes nothing, and is None."""
+        if reread is None:
+            _log.warning("there is no file to read anew: the environment is read at the start alone")
+            return None
+        try:
+            config = reread()
+            self.take(config)
+        except SettingsError as error:
+            for problem in error.problems:
+                _log.error("%s", problem)
+            many = len(error.problems)
+            _log.error("the configuration stays as it was: the new one has %d problem(s)", many)
+            return None
+        for warning in config.warnings:
+            _log.warning("%s", warning)
+        return config
+
     def wake(self) -> None:
         """There is something new to send."""
         if self._dispatcher is not None:
