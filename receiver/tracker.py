@@ -16,7 +16,7 @@ from receiver.run import Look, Run, RunsUnreadableError, Watch, find, looked, un
 from receiver.telling import after_look
 
 MOST_WATCHED = 200  # At a time; the others' turn comes.
-LONGEST_WAIT = timedelta(seconds=30)
+LONGEST_WAIT = timedelta(seconds=3)  # After as long a run is first looked for; nobody tells us of new ones.
 SHORTEST_WAIT = timedelta(seconds=1)  # Between two looks: GitHub asks for patience, and nobody waits for us.
 
 _log = logging.getLogger(__name__)

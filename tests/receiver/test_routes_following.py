@@ -13,11 +13,12 @@ import pytest
 
 from receiver.dispatch import DispatchKind
 from receiver.ledger import Ledger
+from receiver.ledger.claims import FIRST_LOOK
 from receiver.missed import Missed
 from receiver.reconcile import Caught
 from receiver.retry import Sent
 from receiver.run import Run, RunsUnreadableError
-from receiver.tracker import Tracker
+from receiver.tracker import LONGEST_WAIT, Tracker
 from tests.receiver.fakes import LEASE, START, TAKEN, delivery, dispatch
 from tests.receiver.ledger.test_routes import TELLING
 from tests.receiver.reconciling import World as Reconciling
@@ -52,6 +53,13 @@ def test_who_may_not_read_runs_does_not_ask_for_ever() -> None:
     assert len(forbidden.asked) <= 500
     assert world.ledger.next_look() is None
     assert world.ledger.told == []
+
+
+def test_a_run_is_looked_for_soon() -> None:
+    """
+    Nobody tells the tracker of a new dispatch, so it looks no later than that one's first look is due.
+    """
+    assert LONGEST_WAIT <= FIRST_LOOK
 
 
 @pytest.fixture
