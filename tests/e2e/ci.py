@@ -42,9 +42,9 @@ class Finished:
 
     @property
     def summary(self) -> str:
-        """What the steps wrote to the run's summary, one after the other."""
-        told = [entry for entry in self.run.entries if entry.get("command") == "summary"]
-        return "\n\n".join(str(entry["content"]) for entry in told)
+        """What the steps wrote to the run's summary, one after the other; act tells some of it twice."""
+        told = [str(entry["content"]) for entry in self.run.entries if entry.get("command") == "summary"]
+        return "\n\n".join(dict.fromkeys(told))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,8 +61,8 @@ def why_not() -> str | None:
     try:
         with tempfile.TemporaryDirectory(prefix="hoff-", dir="/tmp") as folder, engine(Path(folder)):
             pass
-        for base in (PYTHON, TORCHSERVE):
-            base.make()
+        with ThreadPoolExecutor() as both:
+            list(both.map(Base.make, (PYTHON, TORCHSERVE)))
     except (AssertionError, OSError, RuntimeError, subprocess.SubprocessError) as error:
         return f"an engine or its base images cannot be had here: {error}"
     return None
