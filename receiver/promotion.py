@@ -81,7 +81,7 @@ class Settling:
             return Outcome(
                 OutcomeKind.POSTPONED, "wandb-denied", "W&B cannot be asked: wandb.api_key is gone"
             )
-        settled = self._promotions.settle(Question.from_json(dispatch.question))
+        settled = self._promotions.settle(Question.from_json(dispatch.question), of=dispatch.delivery_id)
         if isinstance(settled, Outcome):
             return settled
         try:
@@ -103,17 +103,22 @@ class Promotions:
         self._lock = Lock()
         self._answers: dict[tuple[str | None, ...], tuple[datetime, ArtifactVersion]] = {}
 
-    def settle(self, question: Question) -> Settled | Outcome:
-        """What is to be sent, or what comes of it instead: nothing unverified is ever sent."""
+    def settle(self, question: Question, *, of: str = "") -> Settled | Outcome:
+        """What is to be sent, or what comes of it instead: nothing unverified is ever sent.
+
+        Args:
+            question: What is asked.
+            of: The event that it is about: what was answered for another one may have changed since.
+        """
         try:
-            version = self._version(question)
+            version = self._version(question, of)
             return Settled(question.settle(version, self._now()), version)
         except (RegistryError, NoLongerHoldsError, NotTakenError, TemplateError) as error:
             return _outcome(error)
 
-    def _version(self, question: Question) -> ArtifactVersion:
+    def _version(self, question: Question, of: str) -> ArtifactVersion:
         now = self._now()
-        key = (question.reference, question.collection, question.alias)
+        key = (of, question.reference, question.collection, question.alias)
         with self._lock:
             self._answers = {
                 each: found for each, found in self._answers.items() if abs(now - found[0]) < _FRESH

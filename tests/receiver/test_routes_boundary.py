@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from receiver.dispatch import OutcomeKind
+from receiver.dispatch import Outcome, OutcomeKind
 from receiver.ledger import Ledger
 from receiver.promotion import Settled, Settling
 from receiver.routing.conditions import Condition
 from tests.receiver.fakes import LEASE, START, delivery, dispatch
-from tests.receiver.test_promotion import World, asking
+from tests.receiver.test_promotion import REGISTRY, World, asking
 
 ALIAS = Condition("alias", ("production",))
 TAKEN_AWAY = ["REMOVE_ARTIFACT_TAG", "UNLINK_ARTIFACT"]
@@ -115,3 +115,19 @@ def test_what_is_no_number_fits_no_comparison() -> None:
     outcome = world.outcome(world.question(Condition.parse("metadata.loss", "!= 5")))
 
     assert outcome.kind is OutcomeKind.UNWANTED
+
+
+def test_what_was_answered_for_one_webhook_lets_no_other_pass() -> None:
+    """
+    A replay that comes within moments of the promotion after it is judged by W&B as it is now.
+    """
+    world = World()
+    settling = Settling(world.promotions)
+    first = asking(world)
+    assert isinstance(settling.message(first), dict)
+    world.wandb.link(world.wandb.log("acme/train/flower", {"x": b"y"}), REGISTRY, "production")
+
+    again = settling.message(replace(first, delivery_id="REPLAYED"))
+
+    assert isinstance(again, Outcome)
+    assert again.kind is OutcomeKind.OUTDATED
