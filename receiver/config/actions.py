@@ -11,11 +11,12 @@ from receiver.config.reading import Section
 from receiver.config.reconciled import wrong_with_reconciled
 from receiver.config.wrong import wrong_with_signing_secret, wrong_with_target
 from receiver.routing.route import Action, Launch, Order, Post, RepositoryDispatch, Route, WorkflowDispatch
-from receiver.routing.template import Template
+from receiver.routing.template import Template, of_wandb
 
 _NONE = Template.parse("")  # Stands for what was noted as a problem; no Config comes of it.
 _RUN_WITHIN = timedelta(minutes=2)
 _OF_GITHUB = ("run",)
+_WHERE = ("repository", "event_type", "workflow", "ref")
 
 
 def route_of(section: Section, channels: Collection[str], order: Order, problems: Problems) -> Route:
@@ -58,6 +59,7 @@ def _dispatch(section: Section | None, problems: Problems) -> RepositoryDispatch
     if section is None:
         return RepositoryDispatch(_NONE, _NONE)
     repository = section.get("repository", _NONE)
+    _check_known(section, problems)
     if "workflow" in section:
         return WorkflowDispatch(
             repository, section.get("workflow", _NONE), section.get("ref", _NONE), section.get("inputs")
@@ -76,6 +78,18 @@ def _dispatch(section: Section | None, problems: Problems) -> RepositoryDispatch
             "is for an event_type with ${…} in it, and this one is written out; want one of both",
         )
     return RepositoryDispatch(repository, event_type, event_types, section.get("client_payload"))
+
+
+def _check_known(section: Section, problems: Problems) -> None:
+    """Note each name that says where a message goes and that only W&B tells: it is planned before that."""
+    for key in _WHERE:
+        late = sorted(name for name in section.get(key, _NONE).names if of_wandb(name))
+        if late:
+            problems.add(
+                section.at(key),
+                f"only W&B tells ${{{late[0]}}}, when it is sent, and where to must be known before; "
+                "want what the event tells, or a route each",
+            )
 
 
 def _post(section: Section | None, problems: Problems) -> Post:
