@@ -110,13 +110,32 @@ class Condition:
 @lru_cache(maxsize=4096)
 def glob(pattern: str) -> re.Pattern[str]:
     """The glob as a regular expression: ``*``, ``?`` and ``[…]`` within a part, never across a ``/``."""
-    parts = re.split(r"(\*+|\?|\[!?[^\]/]+\])", pattern)
-    return re.compile("".join(_glob_part(part) for part in parts), re.DOTALL)
+    return re.compile(_expression(pattern), re.DOTALL)
+
+
+def _expression(pattern: str, name: str = "star") -> str:
+    """The same as text, its groups under that name.
+
+    Each ``*`` but the last takes as little as it can and never anything else: more would help none of those
+    behind it, and to try would take for ever where somebody sends a long text that nearly fits.
+    """
+    fixed = [""]
+    for part in re.split(r"(\*+|\?|\[!?[^\]/]+\])", pattern):
+        if part.startswith("*"):
+            fixed.append("")
+        else:
+            fixed[-1] += _glob_part(part)
+    first, *between = fixed
+    if not between:
+        return first
+    *between, last = between
+    taken = (
+        f"(?=(?P<{name}{number}>[^/]*?{behind}))(?P={name}{number})" for number, behind in enumerate(between)
+    )
+    return f"{first}{''.join(taken)}[^/]*{last}"
 
 
 def _glob_part(part: str) -> str:
-    if part.startswith("*"):
-        return "[^/]*"
     if part == "?":
         return "[^/]"
     if part.startswith("[") and part.endswith("]") and len(part) > 2:  # noqa: PLR2004 - the two brackets
@@ -167,7 +186,8 @@ def _text_test(wants: Sequence[str]) -> Callable[[str | None], bool]:
     """Whether a text fits one of them; what is not there fits none."""
     if not any(character in want for want in wants for character in "*?["):
         return frozenset(wants).__contains__
-    fits = re.compile("|".join(f"(?:{glob(want).pattern})" for want in wants), re.DOTALL).fullmatch
+    every = (f"(?:{_expression(want, f'want{number}star')})" for number, want in enumerate(wants))
+    fits = re.compile("|".join(every), re.DOTALL).fullmatch
     return lambda value: value is not None and fits(value) is not None
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from receiver.routing.choose import choose
-from receiver.routing.conditions import Condition
+from receiver.routing.conditions import Condition, Verdict, glob
 from receiver.routing.route import RepositoryDispatch, Route
 from receiver.routing.template import Template
 
@@ -62,3 +65,42 @@ def test_a_thousand_routes_take_less_than_two_milliseconds(
 
     assert [choice.route.name for choice in chosen] == taken
     assert min(times) < MOST
+
+
+@pytest.mark.parametrize("wants", [["*a*a*a*a*a*a*a*a*b"], ["x", "*?*?*?*?*?*?*?*b", "*a*a*a*a*a*[c-d]"]])
+def test_no_text_is_long_enough_to_hold_us_up(wants: list[str]) -> None:
+    """
+    Whoever may post a thousand letters that nearly fit a glob with many stars waits for no answer longer.
+    """
+    condition = Condition.parse("alias", wants)
+    began = time.thread_time()
+
+    assert condition.verdict({"alias": "a" * 1024}) is Verdict.FAILS
+    assert condition.verdict({"alias": "a" * 1023 + ("b" if "b" in wants[-1] else "c")}) is Verdict.HOLDS
+
+    assert time.thread_time() - began < 0.5
+
+
+LETTERS = "ab/-"
+
+
+@given(
+    pattern=st.lists(st.sampled_from(["*", "?", "[ab]", "[!a]", *LETTERS]), min_size=1, max_size=8),
+    text=st.text(LETTERS, max_size=10),
+)
+def test_a_glob_is_what_it_says(pattern: list[str], text: str) -> None:
+    """
+    However many stars: the same as trying everything, letter by letter.
+    """
+    assert (glob("".join(pattern)).fullmatch(text) is not None) is fits(pattern, text)
+
+
+def fits(pattern: Sequence[str], text: str) -> bool:
+    """The slow and obvious way."""
+    if not pattern:
+        return not text
+    first, rest = pattern[0], pattern[1:]
+    if first == "*":
+        return fits(rest, text) or (text[:1] not in {"", "/"} and fits(pattern, text[1:]))
+    singles = {"?": "ab-", "[ab]": "ab", "[!a]": "b-"}
+    return text[:1] != "" and text[0] in singles.get(first, first) and fits(rest, text[1:])
