@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from receiver.config.types import Channel as ChannelConfig
 from receiver.config.types import Config, GitHubConfig
@@ -14,6 +16,7 @@ from receiver.destinations.post import Posts
 from receiver.destinations.workflow import Workflows
 from receiver.dispatch import Dispatch, DispatchKind, Outcome, OutcomeKind, RunSearch
 from receiver.dispatcher import Destination
+from receiver.exchange import READ_SECONDS
 from receiver.github import Credentials, GitHub, TokenCredentials
 from receiver.github_app import AppCredentials
 from receiver.promotion import Promotions, Settling
@@ -22,6 +25,7 @@ from receiver.settings import GitHubApp
 from receiver.tracker import Runs
 from registry_client.api import WandbApi
 from registry_client.credentials import ApiKey
+from registry_client.errors import FetchError
 
 _FORMATS = {"adaptive": Style.ADAPTIVE, "messagecard": Style.MESSAGE_CARD}
 NOBODY = "the configuration names nobody to GitHub any more: set github.app or github.token"
@@ -54,7 +58,7 @@ class Outlets:
 
     Attributes:
         runs: Where runs are looked up; None where nobody is named to GitHub.
-        wandb: W&B; None where there is no key for it.
+        wandb: W&B, asked with patience; None where there is no key for it.
     """
 
     destination: Destination
@@ -81,7 +85,8 @@ class Outlets:
         wandb = _wandb(config)
         if config.wandb.api_key is not None and wandb is not None:
             there[DispatchKind.LAUNCH] = Launches(config.wandb.base_url, config.wandb.api_key, now=now)
-        promotions = None if wandb is None else Promotions(wandb, now=now)
+        asked_once = _wandb(config, sleep=_not_we, read_timeout=READ_SECONDS)
+        promotions = None if asked_once is None else Promotions(asked_once, now=now)
         return cls(ByKind(there), Settling(promotions, hidden=config.all_secrets), runs, wandb)
 
 
@@ -95,11 +100,16 @@ def credentials_of(github: GitHubConfig, now: Callable[[], datetime]) -> Credent
     return TokenCredentials(who.value)
 
 
-def _wandb(config: Config) -> WandbApi | None:
+def _wandb(config: Config, **how: Any) -> WandbApi | None:
     key = config.wandb.api_key
     if key is None or not key.value:
         return None
-    return WandbApi(config.wandb.base_url, ApiKey.parse(key.value, "wandb.api_key"))
+    return WandbApi(config.wandb.base_url, ApiKey.parse(key.value, "wandb.api_key"), **how)
+
+
+def _not_we(_seconds: float) -> None:
+    """In the place of a wait: end with the fault at hand, for the ledger waits; a thread has others to send."""
+    raise FetchError(str(sys.exc_info()[1])) from None
 
 
 def _posts(config: Config) -> Mapping[str, Post]:

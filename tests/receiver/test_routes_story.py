@@ -6,9 +6,11 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -439,3 +441,30 @@ def test_files_change_while_webhooks_come(world: World, caplog: pytest.LogCaptur
     assert record.state is DispatchState.SENT
     assert len(world.github.dispatches) == 1
     assert not [each for each in caplog.records if "unexpected" in each.message]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"status": 429, "retry_after": 60}, {"status": 503}, {"reset": True}],
+    ids=["busy", "down", "reset"],
+)
+def test_nobody_waits_while_wandb_does_not_answer(world: World, fault: dict[str, Any]) -> None:
+    """
+    The ledger waits, not the thread: what needs no answer of W&B's goes out, and we stop at once when told.
+    """
+    world.start(DEPLOY)
+    version = world.promote()
+    world.wandb.faults.add("graphql:*", times=None, **fault)
+    began = time.monotonic()
+    for number in range(8):
+        world.post(version, artifact_collection_name=f"nature{number}")
+
+    def tried() -> bool:
+        return all(each.attempts and each.attempts[0].outcome for each in world.records())
+
+    wait_for(lambda: len(world.records()) == 8 and tried(), "they are still asking")
+    world.stop()
+
+    assert time.monotonic() - began < 10
+    assert {each.attempts[0].reason for each in world.records()} == {"wandb-unreachable"}
+    assert not world.github.dispatches
