@@ -108,7 +108,7 @@ def _wandb(config: Config, **how: Any) -> WandbApi | None:
 
 
 def _not_we(_seconds: float) -> None:
-    """In the place of a wait: end with the fault at hand, for the ledger waits; a thread has others to send."""
+    """In the place of a wait: end with the fault at hand: the ledger waits, a thread has others to send."""
     raise FetchError(str(sys.exc_info()[1])) from None
 
 
