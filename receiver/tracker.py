@@ -16,8 +16,11 @@ from receiver.run import Look, Run, RunsUnreadableError, Watch, find, looked, un
 from receiver.telling import after_look
 
 MOST_WATCHED = 200  # At a time; the others' turn comes.
+MOST_PAGES = 10  # Asked for in one turn; each costs a second of waiting: 3,600 an hour, whatever is watched.
 LONGEST_WAIT = timedelta(seconds=3)  # After as long a run is first looked for; nobody tells us of new ones.
 SHORTEST_WAIT = timedelta(seconds=1)  # Between two looks: GitHub asks for patience, and nobody waits for us.
+
+_RUNS_A_PAGE = 100
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +69,7 @@ class Tracker:
         self._runs = runs
         self._now = now
         self._wake = wake
+        self._pages = 0  # Asked for in this turn.
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
 
@@ -80,21 +84,24 @@ class Tracker:
             self._thread.join(timeout)
 
     def turn(self) -> int:
-        """Take every look that is due; tell how many watches that were."""
+        """Take the looks that are due, as many as are not too many at once; tell how many are due."""
+        self._pages = 0
         watches = self._ledger.watches(self._now(), MOST_WATCHED)
         together: dict[tuple[str, DispatchKind], list[Watch]] = defaultdict(list)
         for watch in watches:
             together[watch.dispatch.repository, watch.dispatch.kind].append(watch)
         for (repository, kind), group in together.items():
-            if self._stopping.is_set():
+            if self._stopping.is_set() or self._pages >= MOST_PAGES:
                 break
             self._look(repository, kind, group)
         return len(watches)
 
     def _look(self, repository: str, kind: DispatchKind, group: Sequence[Watch]) -> None:
         since = min(watch.sent_at for watch in group)
+        self._pages += 1
         try:
             runs = list(self._runs.runs(repository, kind.value, since))
+            self._pages += len(runs) // _RUNS_A_PAGE
         except RunsUnreadableError as error:
             _log.warning("%s", error)
             for watch in group:
@@ -129,4 +136,4 @@ class Tracker:
         except LedgerError:
             return LONGEST_WAIT
         wait = LONGEST_WAIT if due is None else due - self._now()
-        return min(max(wait, SHORTEST_WAIT), LONGEST_WAIT)
+        return min(max(wait, max(self._pages, 1) * SHORTEST_WAIT), LONGEST_WAIT)

@@ -160,6 +160,25 @@ def test_a_dispatch_that_no_workflow_listened_to_is_found_out() -> None:
     assert world.ledger.kept["d-a1"].status == NOT_SEEN
 
 
+def test_a_turn_asks_for_ten_pages_and_leaves_the_rest_for_the_next() -> None:
+    """
+    Many repositories at once, or one with many runs, do not use up what GitHub allows.
+    """
+    many = [dispatch(f"{number:02x}", f"acme/r{number}") for number in range(25)]
+    world = World(*many)
+
+    world.tracker.turn()
+    assert len(world.github.asked) == 10
+    world.tracker.turn()
+    world.tracker.turn()
+    assert len(world.github.asked) == 25
+
+    world = World(dispatch("a1"), dispatch("b2", "acme/other"))
+    world.github.there = {"acme/serving": [run("c3")] * 1000}
+    world.tracker.turn()
+    assert [repository for repository, _, _ in world.github.asked] == ["acme/serving"]
+
+
 def test_what_github_asks_for_is_heeded() -> None:
     """
     While it will not be asked, nothing is concluded.
