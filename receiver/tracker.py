@@ -37,7 +37,7 @@ class Watches(Protocol):
     """The ledger, as far as it is needed here."""
 
     def watches(self, now: datetime, limit: int) -> Sequence[Watch]:
-        """What is to be looked for now."""
+        """Take what is to be looked for now; for a while nobody else takes it."""
         ...
 
     def record_look(self, watch: Watch, look: Look, notices: Sequence[Dispatch]) -> bool:

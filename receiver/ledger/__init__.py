@@ -334,9 +334,8 @@ class Ledger:
     # --- the runs that were started, and what their jobs told
 
     def watches(self, now: datetime, limit: int) -> list[Watch]:
-        """Return the dispatches whose run is to be looked for now, the longest due first."""
-        with self._reading() as connection:
-            return runs.watches(connection, now, limit)
+        """Take the dispatches whose run is to be looked for now, the longest due first, for half a minute."""
+        return self._writes.run(partial(runs.watches, now, limit))
 
     def record_look(self, watch: Watch, look: Look, notices: Sequence[Dispatch]) -> bool:
         """Write down what a look came to, and have the notices sent; False where others did meanwhile."""

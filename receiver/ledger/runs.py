@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select, text, update
@@ -16,11 +16,19 @@ from receiver.run import COMPLETED, Look, Run, Watch, looked
 from receiver.telling import after_look
 
 _DUE_AT = dispatches.c.run_due_at
+_TAKEN_FOR = timedelta(seconds=30)  # A look takes some seconds.
 
 
-def watches(connection: Connection, now: datetime, limit: int) -> list[Watch]:
-    """Return the dispatches whose run is to be looked for now, the longest due first."""
-    rows = connection.execute(_WATCHES, {"now": now, "most": limit})
+def watches(now: datetime, limit: int, connection: Connection) -> list[Watch]:
+    """Take the dispatches whose run is to be looked for now, the longest due first.
+
+    For half a minute nobody else takes them, so that several receivers ask GitHub once; who takes them and
+    dies leaves them to the others then.
+    """
+    rows = connection.execute(_WATCHES, {"now": now, "most": limit}).all()
+    if rows:
+        taken = {"taken": [row.seq for row in rows], "until": now + _TAKEN_FOR}
+        connection.execute(_TAKE, taken)
     return [_watch(row) for row in rows]
 
 
@@ -127,6 +135,12 @@ _WATCHES = (
     .where(_DUE_AT.is_not(None), bindparam("now", type_=UtcTime) >= _DUE_AT)
     .order_by(_DUE_AT, dispatches.c.seq)
     .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_TAKE = (
+    update(dispatches)
+    .where(dispatches.c.seq.in_(bindparam("taken", expanding=True)))
+    .values(run_due_at=bindparam("until", type_=UtcTime))
 )
 _NEXT = select(func.min(_DUE_AT)).where(_DUE_AT.is_not(None))
 _UPDATE_SEEN = update(dispatches).where(

@@ -40,7 +40,9 @@ def send(ledger: Ledger, name: str = "d1", *, outcome: Outcome = TAKEN.outcome, 
 
 
 def watch(ledger: Ledger, now: datetime = START + timedelta(days=1)) -> Watch:
+    """What is to be looked for then; left to be taken again."""
     (one,) = ledger.watches(now, 10)
+    ledger.postpone_look(one, START)
     return one
 
 
@@ -104,13 +106,27 @@ def test_watches_come_longest_due_first_and_no_more_than_wanted(ledger: Ledger) 
     """
     for name in ("d1", "d2", "d3"):
         send(ledger, name, repository=f"acme/{name}")
-    first = ledger.watches(START + 3 * SECOND, 10)[0]
+    first, second, third = ledger.watches(START + 3 * SECOND, 10)
     ledger.postpone_look(first, START + 9 * SECOND)
+    ledger.postpone_look(second, START + 4 * SECOND)
+    ledger.postpone_look(third, START + 5 * SECOND)
 
     found = [each.dispatch.id for each in ledger.watches(START + 10 * SECOND, 2)]
 
     assert found == ["d2-1", "d3-1"]
-    assert ledger.next_look() == START + 3 * SECOND
+    assert ledger.next_look() == START + 9 * SECOND
+
+
+def test_what_one_receiver_looks_for_no_other_takes(ledger: Ledger) -> None:
+    """
+    Several receivers ask GitHub once; what somebody took and did not tell of is taken again after a while.
+    """
+    send(ledger)
+    now = START + 3 * SECOND
+
+    assert len(ledger.watches(now, 10)) == 1
+    assert ledger.watches(now, 10) == []
+    assert len(ledger.watches(now + 30 * SECOND, 10)) == 1
 
 
 def test_a_look_is_written_down_with_its_notices(ledger: Ledger) -> None:
