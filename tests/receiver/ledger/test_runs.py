@@ -137,10 +137,10 @@ def test_a_look_is_written_down_with_its_notices(ledger: Ledger) -> None:
     now = START + 5 * SECOND
     seen = looked(watch(ledger), QUEUED, now)
     assert ledger.record_look(watch(ledger), seen, ())
+    assert ledger.next_look() == seen.next_at
     assert watch(ledger) == Watch(
         watch(ledger).dispatch, START, replace(QUEUED, title=""), "queued", seen.looks
     )
-    assert ledger.next_look() == seen.next_at
 
     done = looked(watch(ledger), DONE, now)
     woken: list[bool] = []
