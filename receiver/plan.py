@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from receiver.dispatch import GITHUB_KINDS, Dispatch
+from receiver.dispatch import Dispatch
 from receiver.errors import BadPayloadError
 from receiver.event import VARIABLES, RegistryEvent
 from receiver.routing.planned import Arrival, UnsendableError, digest, plan_by_routes
@@ -110,14 +110,10 @@ def check_no_secret(
 
 
 def _in_company(dispatch: Dispatch, route: Route, arrival: Arrival, rules: Rules) -> Dispatch:
-    """The dispatch, with who hears of it and how soon its run should be seen."""
+    """The dispatch, with who hears of it."""
     heard = {name: rules.channels[name] for name in route.notify if name in rules.channels}
     telling = Telling.plan(heard, arrival.event, dispatch) if heard else None
-    return replace(
-        dispatch,
-        telling=None if telling is None else telling.to_json(),
-        run_within=route.run_within if dispatch.kind in GITHUB_KINDS else None,
-    )
+    return dispatch if telling is None else replace(dispatch, telling=telling.to_json())
 
 
 def _slot(event: RegistryEvent, source: str) -> tuple[str | None, ...]:

@@ -118,8 +118,8 @@ def _dispatch(choice: Choice, arrival: Arrival, number: int, *, verify: bool, st
     route, event = choice.route, arrival.event
     key = digest(arrival.delivery_id, route.name)[:20]
     values = values_of_event(event, arrival.source, arrival.delivery_id, key, arrival.received_at)
-    wrong = None
-    question = None
+    wrong = question = None
+    content: dict[str, Any] = {}
     try:
         message = _message(route, arrival, values, key, asks=verify or route.asks_wandb)
         if verify or route.asks_wandb or choice.must or choice.unless:
@@ -127,20 +127,21 @@ def _dispatch(choice: Choice, arrival: Arrival, number: int, *, verify: bool, st
             if question is None:
                 raise UnsendableError(f"{event.event or 'the event'} names no version to ask W&B about")  # noqa: TRY301 - the same end
         else:
-            check_size(message.kind, message.content.result())
+            content = message.content.result()
+            check_size(message.kind, content)
     except (TemplateError, UnsendableError) as error:
         if strict:
             raise error if isinstance(error, UnsendableError) else UnsendableError(str(error)) from error
         wrong = str(error)
         kind, destination = _nearest_destination(route)
         message = _Message(kind, destination, "", Template({}))
-        question = None
+        question, content = None, {}
     return Dispatch(
         id=f"{arrival.delivery_id}-{number}",
         delivery_id=arrival.delivery_id,
         repository=message.destination,
         event_type=message.event_type,
-        client_payload={} if question else message.content.result(),
+        client_payload=content,
         key=key,
         lane="/".join((message.destination, event.entity or "", event.project or "", event.collection or "")),
         accepted_at=arrival.received_at,
@@ -148,6 +149,7 @@ def _dispatch(choice: Choice, arrival: Arrival, number: int, *, verify: bool, st
         kind=message.kind,
         route=route.name,
         holds=route.ambiguous == "hold",
+        run_within=route.run_within if message.kind in GITHUB_KINDS else None,
         question=None if question is None else question.to_json(),
         unsendable=wrong,
     )

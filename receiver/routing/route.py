@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Literal
 
 from receiver.routing.conditions import Condition
@@ -96,7 +97,7 @@ class Route:
     reconcile: timedelta | None = None
     run_within: timedelta | None = timedelta(minutes=2)
 
-    @property
+    @cached_property
     def asks_wandb(self) -> bool:
         """Whether W&B has to be asked before it can be decided or written."""
         return any(condition.asks_wandb for condition in self.when) or any(

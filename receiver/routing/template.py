@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 # What the event itself tells, and what W&B has to be asked for.
@@ -80,7 +81,7 @@ class Template:
         """
         return cls(_mapped(value, _parsed))
 
-    @property
+    @cached_property
     def names(self) -> frozenset[str]:
         """The names that are still open."""
         return frozenset(_names(self.tree))
@@ -156,7 +157,7 @@ def _mapped(tree: Any, change: Callable[[Any], Any]) -> Any:
 def _names(tree: Any) -> Iterator[str]:
     if isinstance(tree, _Text):
         yield from (part.name for part in tree.parts if isinstance(part, _Name))
-    elif isinstance(tree, Mapping):
+    elif isinstance(tree, dict):
         for inner in tree.values():
             yield from _names(inner)
     elif isinstance(tree, list):
