@@ -124,6 +124,7 @@ class SignedForNginx(Addresses):
         path = self._store / name
         if path.exists():
             return
+        path.unlink(missing_ok=True)  # The same content, but where it was it is no more.
         if isinstance(source, Path):
             path.symlink_to(source)
         else:
