@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import pytest
@@ -23,7 +22,10 @@ SUBJECT = {
     "automation": None,
     "source": "wandb",
 }
-MOST = 0.002  # Seconds.
+SHAPES = {
+    "a collection each": ("acme/wandb-registry-model/team{}-*", "bob-*", ["route-7"]),
+    "all but the last condition holds for all": ("acme/*/team*", "bob-*", ["route-7", "route-500"]),
+}
 
 
 def routes(artifact: str, author: str) -> list[Route]:
@@ -43,28 +45,12 @@ def routes(artifact: str, author: str) -> list[Route]:
     ]
 
 
-@pytest.mark.parametrize(
-    ("artifact", "author", "taken"),
-    [
-        ("acme/wandb-registry-model/team{}-*", "bob-*", ["route-7"]),
-        ("acme/*/team*", "bob-*", ["route-7", "route-500"]),
-    ],
-    ids=["a collection each", "all but the last condition holds for all"],
-)
-def test_a_thousand_routes_take_less_than_two_milliseconds(
-    artifact: str, author: str, taken: list[str]
-) -> None:
+@pytest.mark.parametrize(("artifact", "author", "taken"), SHAPES.values(), ids=SHAPES)
+def test_a_thousand_routes_are_told_apart(artifact: str, author: str, taken: list[str]) -> None:
     """
-    Whether the first conditions fail or the last; the best of many looks, by the time of this thread alone.
+    Whether the first conditions fail or the last; ``benchmarks/routes.py`` measures the same.
     """
-    every, times = routes(artifact, author), []
-    for _ in range(50):
-        began = time.thread_time()
-        chosen = choose(every, SUBJECT)
-        times.append(time.thread_time() - began)
-
-    assert [choice.route.name for choice in chosen] == taken
-    assert min(times) < MOST
+    assert [choice.route.name for choice in choose(routes(artifact, author), SUBJECT)] == taken
 
 
 @pytest.mark.parametrize("wants", [["*a*a*a*a*a*a*a*a*b"], ["x", "*?*?*?*?*?*?*?*b", "*a*a*a*a*a*[c-d]"]])
@@ -73,12 +59,9 @@ def test_no_text_is_long_enough_to_hold_us_up(wants: list[str]) -> None:
     Whoever may post a thousand letters that nearly fit a glob with many stars waits for no answer longer.
     """
     condition = Condition.parse("alias", wants)
-    began = time.thread_time()
 
     assert condition.verdict({"alias": "a" * 1024}) is Verdict.FAILS
     assert condition.verdict({"alias": "a" * 1023 + ("b" if "b" in wants[-1] else "c")}) is Verdict.HOLDS
-
-    assert time.thread_time() - began < 0.5
 
 
 LETTERS = "ab/-"
