@@ -501,7 +501,7 @@ def test_closing_finishes_what_was_handed_in(engine: Engine, pool: ThreadPoolExe
         closer = pool.submit(group.close)
     closer.result(10)
 
-    assert sorted(caller.result(0) for caller in callers) == list(range(30))
+    assert sorted(caller.result(10) for caller in callers) == list(range(30))
     assert kept(reads) == set(range(30))
     with pytest.raises(LedgerError, match="closed"):
         group.run(note(99))
