@@ -113,5 +113,21 @@ class Authority:
             .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
+            .add_extension(_use(signs=isinstance(extension, x509.BasicConstraints)), critical=True)
             .sign(self._key, hashes.SHA256())
         )
+
+
+def _use(*, signs: bool) -> x509.KeyUsage:
+    """What the key may do: sign certificates, or serve; Python 3.13 wants it said."""
+    return x509.KeyUsage(
+        digital_signature=not signs,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs,
+        crl_sign=signs,
+        encipher_only=False,
+        decipher_only=False,
+    )
