@@ -7,12 +7,12 @@ import random
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from itertools import chain, repeat
-from typing import Any, Protocol
+from typing import Protocol
 
 from receiver.dispatch import GITHUB_KINDS, Claim, Dispatch, Outcome, OutcomeKind, RunSearch
 from receiver.errors import LedgerError, LostLeaseError
@@ -45,14 +45,14 @@ class Destination(Protocol):
         ...
 
 
-# Makes of a dispatch the message to send, or tells what comes of it instead.
-Settle = Callable[[Dispatch], Mapping[str, Any] | Outcome]
+# Makes of a dispatch the one to send, or tells what comes of it instead.
+Settle = Callable[[Dispatch], Dispatch | Outcome]
 
 
-def as_it_is(dispatch: Dispatch) -> Mapping[str, Any] | Outcome:
+def as_it_is(dispatch: Dispatch) -> Dispatch | Outcome:
     """Send what was planned; what W&B has to be asked about waits, for nobody is there to ask."""
     if dispatch.question is None:
-        return dispatch.client_payload
+        return dispatch
     return Outcome(OutcomeKind.POSTPONED, "wandb-denied", "W&B cannot be asked: no key for it is configured")
 
 
@@ -76,8 +76,8 @@ class Claims(Protocol):
         """Write down that it may arrive twice."""
         ...
 
-    def keep_message(self, claim: Claim, message: Mapping[str, Any]) -> None:
-        """Write down what is about to be sent."""
+    def keep_message(self, claim: Claim, settled: Dispatch) -> None:
+        """Write down what is about to be sent, and what is to be told of it."""
         ...
 
     def record(
@@ -105,8 +105,8 @@ class Claims(Protocol):
 
 def deliver(
     claim: Claim, claims: Claims, destination: Destination, settle: Settle = as_it_is
-) -> tuple[Outcome, bool]:
-    """Send what is claimed, and say whether it was tried.
+) -> tuple[Outcome, bool, Dispatch]:
+    """Send what is claimed; say what came of it, whether it was tried, and as what.
 
     What may have arrived already is looked for first; what depends on W&B is settled by what W&B says now.
 
@@ -115,15 +115,15 @@ def deliver(
     """
     instead = None if claim.unanswered is None else _looked(claim, claim.unanswered, destination)
     if instead is not None:
-        return instead, False
-    message = settle(claim.dispatch)
-    if isinstance(message, Outcome):
-        return message, False
+        return instead, False, claim.dispatch
+    settled = settle(claim.dispatch)
+    if isinstance(settled, Outcome):
+        return settled, False, claim.dispatch
     if claim.dispatch.question is not None:
-        claims.keep_message(claim, message)
+        claims.keep_message(claim, settled)
     if claim.unanswered is not None:
         claims.mark_possibly_duplicated(claim)  # Before, not after: we may not live to say so.
-    return _send(destination, replace(claim.dispatch, client_payload=message)), True
+    return _send(destination, settled), True, settled
 
 
 def _looked(claim: Claim, since: datetime, destination: Destination) -> Outcome | None:
@@ -280,7 +280,7 @@ class Dispatcher:
             return claim
 
     def _see_through(self, claim: Claim) -> None:
-        outcome, tried = deliver(claim, self._ledger, self._destination, self._settle)
+        outcome, tried, dispatch = deliver(claim, self._ledger, self._destination, self._settle)
         now = self._now()
         decision = decide(
             outcome,
@@ -294,7 +294,7 @@ class Dispatcher:
         )
         dead = isinstance(decision, Dead)
         said = replace(outcome, detail=decision.detail) if isinstance(decision, Dead) else outcome
-        notices = after_attempt(claim.dispatch, said, dead=dead, now=now)
+        notices = after_attempt(dispatch, said, dead=dead, now=now)
         self._record(claim, decision if tried else replace(decision, counts=False), outcome, now, notices)
         if notices:
             self.wake()

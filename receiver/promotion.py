@@ -15,6 +15,7 @@ from receiver.routing.question import NoLongerHoldsError, NotTakenError, Questio
 from receiver.routing.template import TemplateError
 from receiver.secret import Secret, holds_one
 from receiver.strict_json import strings
+from receiver.telling import Telling
 from registry_client.errors import (
     AccessDeniedError,
     AliasMovedError,
@@ -75,8 +76,13 @@ class Settling:
 
     def message(self, dispatch: Dispatch) -> Mapping[str, Any] | Outcome:
         """The message, or what comes of it instead of sending."""
+        settled = self.settled(dispatch)
+        return settled if isinstance(settled, Outcome) else settled.client_payload
+
+    def settled(self, dispatch: Dispatch) -> Dispatch | Outcome:
+        """The dispatch with its message, and W&B's page for whoever hears of it; or what comes instead."""
         if dispatch.question is None:
-            return dispatch.client_payload
+            return dispatch
         if self._promotions is None:
             return Outcome(
                 OutcomeKind.POSTPONED, "wandb-denied", "W&B cannot be asked: wandb.api_key is gone"
@@ -91,7 +97,9 @@ class Settling:
         if any(holds_one(text, self._hidden) for text in strings(settled.message)):
             why = "not sent: what W&B says of the version holds a secret of this receiver; take it out there"
             return Outcome(OutcomeKind.REFUSED, "secret-in-payload", why)
-        return settled.message
+        return replace(
+            dispatch, client_payload=settled.message, telling=_knowing(dispatch.telling, settled.version)
+        )
 
 
 class Promotions:
@@ -157,6 +165,14 @@ def _with_words(value: Any) -> Any:
     if isinstance(value, list):
         return [_with_words(inner) for inner in value]
     return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def _knowing(telling: Mapping[str, Any] | None, version: ArtifactVersion) -> Mapping[str, Any] | None:
+    """What channels are told, with the pinned version and its page."""
+    if telling is None:
+        return None
+    known = Telling.from_json(telling).knowing(version=version.version, artifact_url=version.url)
+    return known.to_json()
 
 
 def _outcome(error: Exception) -> Outcome:

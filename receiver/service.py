@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from receiver.config.from_settings import config_of
 from receiver.config.types import Config
@@ -196,9 +195,9 @@ class Working:
         """Look by the destinations in force."""
         return (self._destination or self.outlets.destination).find_run(dispatch, since)
 
-    def settle(self, dispatch: Dispatch) -> Mapping[str, Any] | Outcome:
+    def settle(self, dispatch: Dispatch) -> Dispatch | Outcome:
         """Settle by the W&B in force."""
-        return self.outlets.settling.message(dispatch)
+        return self.outlets.settling.settled(dispatch)
 
     def runs(self, repository: str, event: str, since: datetime) -> Iterable[Run]:
         """Look up runs by the GitHub in force."""

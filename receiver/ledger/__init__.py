@@ -244,9 +244,9 @@ class Ledger:
         """Write down, before it is sent again, that it may arrive twice; or raise LostLeaseError."""
         self._update_held(claim, {"possibly_duplicated": True})
 
-    def keep_message(self, claim: Claim, message: Mapping[str, Any]) -> None:
-        """Write down, before it is sent, what W&B made of the message; or raise LostLeaseError."""
-        self._update_held(claim, {"client_payload": dict(message)})
+    def keep_message(self, claim: Claim, settled: Dispatch) -> None:
+        """Write down, before it is sent, what W&B made of it; or raise LostLeaseError."""
+        self._update_held(claim, {"client_payload": dict(settled.client_payload), "telling": settled.telling})
 
     def record(
         self,

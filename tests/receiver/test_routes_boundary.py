@@ -100,7 +100,7 @@ def test_a_metric_that_is_no_number_hinders_no_dispatch(ledger: Ledger) -> None:
 
     message = Settling(world.promotions).message(asking(world))
     assert isinstance(message, dict)
-    ledger.keep_message(claim, message)
+    ledger.keep_message(claim, replace(claim.dispatch, client_payload=message))
 
     assert message["handoff"]["metadata"] == {"loss": None, "best": {"of": [1, None]}, "accuracy": 0.9}
 

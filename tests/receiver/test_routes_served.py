@@ -253,6 +253,9 @@ def test_the_run_is_followed_and_the_channel_told(world: World) -> None:
     wait_for(lambda: "Run failed" in world.heard(), f"Slack heard {world.heard()}, {world.served.log}")
     assert "Promotion dispatched" in world.heard()
     assert world.heard().count("Run failed") == 1
+    every = [each for delivery in world.deliveries() for each in delivery.dispatches]
+    told = [each.client_payload for each in every if each.kind is DispatchKind.NOTICE]
+    assert {(each["version"], "/nature-100/v0" in each["artifact_url"]) for each in told} == {("v0", True)}
 
 
 def test_an_older_promotion_is_outdated_not_deployed(world: World) -> None:

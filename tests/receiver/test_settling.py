@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import pytest
@@ -49,12 +50,13 @@ class World:
             ledger, self.destination, settle=self.settle, now=self.clock, jitter=lambda: 0.5, lease=LEASE
         )
 
-    def settle(self, dispatch: Dispatch) -> Mapping[str, Any] | Outcome:
+    def settle(self, dispatch: Dispatch) -> Dispatch | Outcome:
         """As W&B would, where there is a question."""
         if dispatch.question is None:
-            return dispatch.client_payload
+            return dispatch
         self.asked.append(dispatch)
-        return self.says(dispatch)
+        said = self.says(dispatch)
+        return said if isinstance(said, Outcome) else replace(dispatch, client_payload=said)
 
     def accept(self, **changes: Any) -> None:
         """Take in one dispatch, with a question unless told otherwise."""

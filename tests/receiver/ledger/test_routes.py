@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -230,14 +231,17 @@ def test_what_w_and_b_made_of_the_message_is_written_down(ledger: Ledger) -> Non
     ledger.accept(delivery(), [dispatch(client_payload={}, question={"about": "v3"})])
     claim = claimed(ledger)
 
-    ledger.keep_message(claim, {"version": "v3", "digest": "abc"})
+    ledger.keep_message(
+        claim, replace(claim.dispatch, client_payload={"version": "v3", "digest": "abc"}, telling={"a": 1})
+    )
 
     ledger.record(claim, Wait(START), UNREACHABLE.outcome, START)
     again = claimed(ledger).dispatch
     assert again.client_payload == {"version": "v3", "digest": "abc"}
     assert again.question == {"about": "v3"}
+    assert again.telling == {"a": 1}
     with pytest.raises(LostLeaseError):
-        ledger.keep_message(claim, {"version": "v4"})
+        ledger.keep_message(claim, replace(claim.dispatch, client_payload={"version": "v4"}))
 
 
 def compared(name: str, **changes: Any) -> Delivery:
