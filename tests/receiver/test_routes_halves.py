@@ -96,7 +96,7 @@ class World:
         return Counter((each.kind.value, each.state.value) for each in every)
 
     def heard(self) -> Counter[str]:
-        """The headlines that Slack shows."""
+        """What Slack notifies of: the headline and the version."""
         return Counter(next(everything_read(post)) for post in self.slack.posts)
 
 
@@ -186,4 +186,6 @@ def test_two_whole_receivers(world: World, tmp_path: Path) -> None:
         wait_for(lambda: world.states() == told, f"{world.states()} {[each.log for each in both]}")
 
     assert len(world.github.dispatches) == 3
-    assert sorted(world.heard().values()) == [3, 3]
+    news = ("🚀 Promotion dispatched", "✅ Run succeeded")
+    once = {f"{what}: `nature {version} → production`": 1 for what in news for version in ("v0", "v1", "v2")}
+    assert world.heard() == {text.replace(">", "&gt;"): count for text, count in once.items()}
