@@ -65,36 +65,38 @@ class Writes(Protocol):
 class Pending(Generic[T]):
     """What is handed in: whoever wants to know what came of it waits here."""
 
-    def __init__(self, batch: Batch[Any, T], item: Any) -> None:
+    def __init__(
+        self, batch: Batch[Any, T], item: Any, see_through: Callable[[Callable[[], bool]], None]
+    ) -> None:
         self.batch = batch
         self.item = item
+        self._see_through = see_through
+        self._answered = False
         self._result: Any = None
         self._error: Exception | None = None
-        self._answered = threading.Lock()  # Held until then; a Future costs several times as much.
-        self._answered.acquire()
 
     def wait(self) -> None:
         """Wait until it is committed, or has failed."""
-        with self._answered:
-            pass
+        self._see_through(lambda: self._answered)
 
     def result(self) -> T:
         """Wait, then return what came of it or raise it."""
-        self.wait()
+        if not self._answered:
+            self.wait()
         if self._error is not None:
             raise self._error
         result: T = self._result
         return result
 
     def succeed(self, result: T) -> None:
-        """Let whoever waits go on."""
+        """Tell whoever waits."""
         self._result = result
-        self._answered.release()
+        self._answered = True
 
     def fail(self, error: Exception) -> None:
         """Tell whoever waits."""
         self._error = error
-        self._answered.release()
+        self._answered = True
 
 
 def _one_by_one(works: Sequence[Work[T]], connection: Connection) -> list[T]:
@@ -102,7 +104,10 @@ def _one_by_one(works: Sequence[Work[T]], connection: Connection) -> list[T]:
 
 
 class GroupCommit:
-    """One thread that writes for all: what is queued goes into one transaction, synced once.
+    """Whoever waits first writes for all: what is queued goes into one transaction, synced once.
+
+    Who comes meanwhile queues, and one of them writes the next group.  To have a thread that does nothing
+    else would cost each of them two switches of threads, which are dearer than the rows.
 
     What waits for the same is done at once, in the order it came.  One that fails takes nothing of the
     others along: then nothing of the group is kept, and all of it is done again with a savepoint for each.
@@ -110,16 +115,22 @@ class GroupCommit:
     that fails, nobody's work was kept and all are told so.
     """
 
-    def __init__(self, engine: Engine, *, group: int = GROUP, queue: int = QUEUE) -> None:
+    def __init__(
+        self, engine: Engine, *, group: int = GROUP, queue: int = QUEUE, keep_connection: bool = True
+    ) -> None:
         self.dropped = 0
         self._engine = engine
         self._group = group
         self._queue = queue
+        self._keep_connection = keep_connection
+        self._kept: Connection | None = None
         self._jobs: deque[_Job] = deque()
         self._background: dict[Work[object], None] = {}
         self._changed = threading.Condition()
+        self._writing = False  # Somebody is, for all.
         self._closing = False
-        self._thread = threading.Thread(target=self._write, name="ledger-writer", daemon=True)
+        self._submitted = threading.Event()
+        self._thread = threading.Thread(target=self._write_submitted, name="ledger-writer", daemon=True)
         self._thread.start()
 
     def run(self, work: Work[T]) -> T:
@@ -129,14 +140,13 @@ class GroupCommit:
 
     def hand_in(self, batch: Batch[Item, T], item: Item) -> Pending[T]:
         """Add it to the next group."""
-        job = Pending(batch, item)
+        job = Pending(batch, item, self._see_through)
         with self._changed:
             if self._closing:
                 raise LedgerError("the ledger is closed")
             if len(self._jobs) >= self._queue:
                 raise LedgerError(f"the ledger is {self._queue} writes behind, want fewer: try again shortly")
             self._jobs.append(job)
-            self._changed.notify()
         return job
 
     def submit(self, work: Work[object]) -> None:
@@ -146,48 +156,93 @@ class GroupCommit:
                 self.dropped += 1
                 return
             self._background[work] = None
-            self._changed.notify()
+        self._submitted.set()
 
     def close(self) -> None:
-        """Commit what is queued, then end the thread and let go of the database."""
+        """Commit what is queued, then let go of the database."""
         self.finish()
         self._engine.dispose()
 
     def finish(self) -> None:
-        """Commit what is queued, then end the thread."""
+        """Commit what is queued, and take no more."""
         with self._changed:
             self._closing = True
-            self._changed.notify()
+        self._submitted.set()
         self._thread.join()
+        self._see_through(lambda: not (self._jobs or self._background or self._writing))
+        self._let_go()
 
-    def _write(self) -> None:
-        while jobs := self._next_group():
-            self._commit(jobs)
+    def _write_submitted(self) -> None:
+        """A thread: nobody waits for what is submitted, so somebody has to write it."""
+        while not self._closing:
+            self._submitted.wait()
+            self._submitted.clear()
+            self._see_through(lambda: not self._background)
+
+    def _see_through(self, done: Callable[[], bool]) -> None:
+        """Return once it is done: by whoever writes, or by us, who then write for all."""
+        while self._is_ours(done):
+            try:
+                self._commit(self._next_group())
+            finally:
+                with self._changed:
+                    self._writing = False
+                    self._changed.notify_all()
+
+    def _is_ours(self, done: Callable[[], bool]) -> bool:
+        """Wait until it is done or nobody writes, which is then up to us."""
+        with self._changed:
+            while self._writing and not done():
+                self._changed.wait()
+            if done():
+                return False
+            self._writing = True
+            return True
 
     def _next_group(self) -> list[_Job]:
-        """Wait for work; nothing means that we are closed and all is done."""
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._background or self._closing)
             jobs = [self._jobs.popleft() for _ in range(min(self._group, len(self._jobs)))]
-            jobs += [Pending(_one_by_one, work) for work in self._background]
+            jobs += [Pending(_one_by_one, work, self._see_through) for work in self._background]
             self._background.clear()
             return jobs
 
     def _commit(self, jobs: list[_Job]) -> None:
+        answers = [_failed_with(LedgerError("who wrote to the ledger was interrupted"))] * len(jobs)
         try:
             with ledger_errors():
                 answers = self._together(jobs) or self._apart(jobs)
-        except Exception as error:  # noqa: BLE001 - whatever it was, each caller must be told, and the thread live
+        except Exception as error:  # noqa: BLE001 - whatever it was, each caller must be told
             answers = [_failed_with(error)] * len(jobs)
-        for job, give in zip(jobs, answers, strict=True):
-            give(job)
+        finally:
+            for job, give in zip(jobs, answers, strict=True):
+                give(job)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """A transaction that is committed at the end; to fetch a connection for each costs more than it."""
+        if not self._keep_connection:
+            with self._engine.begin() as connection:
+                yield connection
+            return
+        self._kept = self._kept or self._engine.connect()
+        try:
+            with self._kept.begin():
+                yield self._kept
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            kept.close()
 
     def _together(self, jobs: Sequence[_Job]) -> list[_Answer] | None:
         """Do them without savepoints, which cost as much as the rows; where one fails, keep none of it."""
         alike: dict[Batch[Any, Any], list[_Job]] = {}
         for job in jobs:
             alike.setdefault(job.batch, []).append(job)
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             try:
                 results: dict[_Job, Any] = {}
                 for batch, those in alike.items():
@@ -201,7 +256,7 @@ class GroupCommit:
 
     def _apart(self, jobs: Sequence[_Job]) -> list[_Answer]:
         """Do each in a savepoint of its own."""
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             return [_attempt(job, connection) for job in jobs]
 
 
@@ -210,8 +265,9 @@ class OwnTransaction:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._group = GroupCommit(engine)
-        self._background = GroupCommit(engine)
+        # A connection from the pool was asked whether the server is still there.
+        self._group = GroupCommit(engine, keep_connection=False)
+        self._background = GroupCommit(engine, keep_connection=False)
 
     def run(self, work: Work[T]) -> T:
         """Return what ``work`` returned once it is committed, or raise what it raised."""
@@ -257,6 +313,8 @@ class NoWrites:
 
 
 _Job = Pending[Any]
+# Returns once it is done.
+_SeeThrough = Callable[[Callable[[], bool]], None]
 _Answer = Callable[[_Job], None]
 
 
@@ -375,7 +433,7 @@ def sqlite_engine(path: Path, *, writes: bool) -> Engine:
     )
     begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
     # The driver would begin late and by itself; we say when, and take the write lock with it.
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    event.listen(engine, "begin", lambda connection: straight(connection, begin))
     return engine
 
 

@@ -181,8 +181,16 @@ def no_more_pages(ledger: Ledger) -> Iterator[None]:
 
 def on_reset(ledger: Ledger, statement: str) -> None:
     """Say something to the connection that writes, past its transactions."""
-    with ledger._writes._engine.connect() as connection:  # type: ignore[attr-defined]
-        connection.connection.driver_connection.execute(statement)
+    writes: Any = ledger._writes
+    assert writes._is_ours(lambda: False)  # Nobody else writes meanwhile.
+    try:
+        writes._let_go()
+        with writes._engine.connect() as connection:
+            connection.connection.driver_connection.execute(statement)
+    finally:
+        with writes._changed:
+            writes._writing = False
+            writes._changed.notify_all()
 
 
 @contextmanager
