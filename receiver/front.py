@@ -32,7 +32,8 @@ PARTING = 1.0  # Seconds between two requests, once we end: the next may be on i
 QUEUE = 2_048  # Requests that wait for a thread.
 LARGE = 16_384  # Bytes; requests above it are bounded by their sum as well.
 HELD = 67_108_864  # Bytes of requests in all; at least eight of the largest.
-TOGETHER = 8  # Requests that a thread begins in one turn.
+TOGETHER = 16  # Requests that a thread answers in one turn.
+LONGEST_TURN = 0.02  # Seconds; whoever has it for longer waits for a disk or a network.
 _MOST_DRAINED = 1_048_576
 _RECEIVE = 65_536
 _ACCEPTS = 128  # In a row, before others have their turn.
@@ -357,36 +358,42 @@ class Front:
         """A thread: answer what is ready together, again and again.
 
         Python lets one thread compute at a time.  So we have them take turns: one begins all that is ready,
-        and while it waits for the ledger the next one has its turn.  Left to themselves they would take
-        Python from each other at every system call, which costs as much as the answers.
+        waits for the ledger, once for all, and answers.  Left to themselves they would take Python from each
+        other at every system call, which costs as much as the answers.
         """
-        while together := self._take():
+        while True:
+            together, in_turn = self._take()
+            if not together:
+                return
             try:
-                waiting = [started for connection in together if (started := self._start(connection))]
+                self._see_through(together)
             finally:
-                self._turn.release()
-            if len(waiting) < len(together):
-                self.wake()
-            if waiting:
-                self._see_through(waiting)
+                if in_turn:
+                    self._turn.release()
 
-    def _see_through(self, waiting: Sequence[tuple[_Connection, Begun]]) -> None:
-        """Answer those that had to wait, once none of them has to: they wait for the same thing."""
+    def _see_through(self, together: Sequence[_Connection]) -> None:
+        """Answer those that have to wait once none of them has to: they wait for the same thing."""
+        waiting = [started for connection in together if (started := self._start(connection))]
+        if len(waiting) < len(together):
+            self.wake()
         for _, begun in waiting:
             if begun.wait is not None:
                 begun.wait()
-        with self._turn:
-            for connection, begun in waiting:
-                self._answer(connection, begun)
-        self.wake()
+        for connection, begun in waiting:
+            self._answer(connection, begun)
+        if waiting:
+            self.wake()
 
-    def _take(self) -> list[_Connection]:
-        """Wait for requests and for our turn, and take some of those that are ready; none at the end."""
+    def _take(self) -> tuple[list[_Connection], bool]:
+        """Wait for requests and for our turn, and take some of those that are ready; none at the end.
+
+        Whether it is our turn is told too: what waits long must not hold up what need not.
+        """
         with self._next:
             first = self._ready.get()
             if first is None:
-                return []
-            self._turn.acquire()
+                return [], False
+            in_turn = self._turn.acquire(timeout=LONGEST_TURN)
             together = [first]
             while len(together) < TOGETHER and not self._ready.empty():
                 another = self._ready.get()  # Nobody else takes any.
@@ -394,7 +401,7 @@ class Front:
                     self._ready.put(None)
                     break
                 together.append(another)
-            return together
+            return together, in_turn
 
     def _start(self, connection: _Connection) -> tuple[_Connection, Begun] | None:
         """Begin it, and answer it where nothing has to be waited for."""
