@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import ssl
-import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -24,6 +21,7 @@ import registry_client
 from receiver.answer import REDIRECTS, Answer
 from receiver.dispatch import Outcome, OutcomeKind
 from receiver.errors import ReceiverError
+from receiver.time_limit import TimeLimit
 
 API_VERSION = "2022-11-28"
 USER_AGENT = f"wandb-handoff/{getattr(registry_client, '__version__', '0')}"
@@ -98,42 +96,41 @@ class Exchange:
             NotSentError: The connection never stood.
             NoAnswerError: It did, and no answer came in time.
         """
-        watch = _Watch(self._total_seconds)
-        known = self._moved.get(request.url)
-        if known is not None:
-            answer = self._follow(replace(request, url=known), bearer, watch)
-            if answer.status != HTTPStatus.NOT_FOUND:
-                return replace(answer, moved=True)
-            self._moved.pop(request.url, None)  # Gone from there; its old name may be in use again.
-        return self._follow(request, bearer, watch)
+        with contextlib.closing(TimeLimit(self._total_seconds)) as limit:
+            known = self._moved.get(request.url)
+            if known is not None:
+                answer = self._follow(replace(request, url=known), bearer, limit)
+                if answer.status != HTTPStatus.NOT_FOUND:
+                    return replace(answer, moved=True)
+                self._moved.pop(request.url, None)  # Gone from there; its old name may be in use again.
+            return self._follow(request, bearer, limit)
 
-    def _follow(self, request: Request, bearer: str, watch: _Watch) -> Answer:
+    def _follow(self, request: Request, bearer: str, limit: TimeLimit) -> Answer:
         here, permanent = request, True
         for _ in range(MOST_HOPS):
-            answer = self._once(here, bearer, watch)
+            answer = self._once(here, bearer, limit)
             target = _redirect(answer, here.url)
             if target is None:
                 break
             here, permanent = replace(here, url=target), permanent and answer.status in _PERMANENT
         else:
-            answer = self._once(here, bearer, watch)
+            answer = self._once(here, bearer, limit)
         if here is request:
             return answer
         if permanent and not urlsplit(request.url).query:
             self._moved[request.url] = here.url
         return replace(answer, moved=True)
 
-    def _once(self, request: Request, bearer: str, watch: _Watch) -> Answer:
-        watch.begun = False
+    def _once(self, request: Request, bearer: str, limit: TimeLimit) -> Answer:
         try:
-            with _Session(watch) as session:
-                return self._ask(session, request, bearer, watch)
+            with _Session(limit) as session:
+                return self._ask(session, request, bearer, limit)
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise self._failure(error, watch, request.url) from None  # Its words may quote the token.
+            raise self._failure(error, limit, request.url) from None  # Its words may quote the token.
         finally:
-            watch.end()
+            limit.end()
 
-    def _ask(self, session: requests.Session, request: Request, bearer: str, watch: _Watch) -> Answer:
+    def _ask(self, session: requests.Session, request: Request, bearer: str, limit: TimeLimit) -> Answer:
         asked = requests.Request(
             request.method,
             request.url,
@@ -148,7 +145,7 @@ class Exchange:
             **self._surroundings(session, request.url),
         )
         with response:
-            if watch.over:
+            if limit.over:
                 raise requests.Timeout  # Cut within its headers: those that tell may be missing.
             content = _read(response, request.largest)
         headers = {name.lower(): value for name, value in response.headers.items()}
@@ -161,84 +158,56 @@ class Exchange:
             self._around[host] = session.merge_environment_settings(url, {}, True, None, None)
         return self._around[host]
 
-    def _failure(self, error: Exception, watch: _Watch, url: str) -> ReceiverError:
+    def _failure(self, error: Exception, limit: TimeLimit, url: str) -> ReceiverError:
         host = urlsplit(url).netloc.rpartition("@")[2]
-        if not watch.begun:
+        if not limit.begun:
             return NotSentError(f"no connection to {host}: {_cause(error)}")
-        if watch.over:
+        if limit.over:
             return NoAnswerError(f"{host} did not finish its answer in {self._total_seconds:g} s")
         if isinstance(error, requests.Timeout):
             return NoAnswerError(f"{host} gave no answer in {self._read_seconds:g} s")
         return NoAnswerError(f"the connection to {host} broke before its answer: {_cause(error)}")
 
 
-class _Watch:
-    """Ends connections when the time is up: a time-out on each read does not stop one byte a second."""
-
-    def __init__(self, seconds: float) -> None:
-        self._until = time.monotonic() + seconds
-        self._timer: threading.Timer | None = None
-        self.begun = False
-        self.over = False
-
-    def begin(self, connection: Any) -> None:
-        """Start when the connection stands."""
-        self.begun = True
-        self._timer = threading.Timer(self._until - time.monotonic(), self._shut, (connection,))
-        self._timer.daemon = True
-        self._timer.start()
-
-    def end(self) -> None:
-        """Stop watching."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _shut(self, connection: Any) -> None:
-        self.over = True
-        if isinstance(connection, socket.socket):
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # TLS as well: below its own shutdown.
-
-
 class _PlainConnection(HTTPConnection):
-    def __init__(self, *args: Any, watch: _Watch, **others: Any) -> None:
+    def __init__(self, *args: Any, limit: TimeLimit, **others: Any) -> None:
         super().__init__(*args, **others)
-        self._watch = watch
+        self._limit = limit
 
     def connect(self) -> None:
         super().connect()
-        self._watch.begin(self.sock)
+        self._limit.begin(self.sock)
 
 
 class _TLSConnection(HTTPSConnection):
-    def __init__(self, *args: Any, watch: _Watch, **others: Any) -> None:
+    def __init__(self, *args: Any, limit: TimeLimit, **others: Any) -> None:
         super().__init__(*args, **others)
-        self._watch = watch
+        self._limit = limit
 
     def connect(self) -> None:
         super().connect()
-        self._watch.begin(self.sock)
+        self._limit.begin(self.sock)
 
 
-class _WatchedAdapter(HTTPAdapter):
-    def __init__(self, watch: _Watch) -> None:
-        self._watch = watch
+class _LimitedAdapter(HTTPAdapter):
+    def __init__(self, limit: TimeLimit) -> None:
+        self._limit = limit
         super().__init__(max_retries=0)
 
     def get_connection_with_tls_context(self, *args: Any, **others: Any) -> Any:
         pool: Any = super().get_connection_with_tls_context(*args, **others)
         pool.ConnectionCls = _TLSConnection if pool.scheme == "https" else _PlainConnection
-        pool.conn_kw["watch"] = self._watch
+        pool.conn_kw["limit"] = self._limit
         return pool
 
 
 class _Session(requests.Session):
     """A session for one request that leaves redirects to us."""
 
-    def __init__(self, watch: _Watch) -> None:
+    def __init__(self, limit: TimeLimit) -> None:
         super().__init__()
-        self.mount("https://", _WatchedAdapter(watch))
-        self.mount("http://", _WatchedAdapter(watch))
+        self.mount("https://", _LimitedAdapter(limit))
+        self.mount("http://", _LimitedAdapter(limit))
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """See none: even told not to follow, the base reads the whole body and prepares the next request."""

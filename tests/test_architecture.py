@@ -36,7 +36,7 @@ FLOORS = {
         {"__init__", "__main__", "cli", "mark_cli", "report_step"},
     ),
     "receiver": (
-        {"allowance", "durations", "errors", "framing", "moment", "secret"},
+        {"allowance", "durations", "errors", "framing", "moment", "secret", "time_limit"},
         {"delivery", "dispatch", "event", "run", "strict_json"},
         {"routing"},
         {

@@ -6,7 +6,6 @@ import base64
 import json
 import socket
 import ssl
-import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from receiver.exchange import (
     NotSentError,
 )
 from receiver.secret import Secret
+from receiver.time_limit import TimeLimit
 
 _CHUNK = 8 * 1024
 _PORTS = {"https": 443, "http": 80}
@@ -96,21 +96,21 @@ class Bounded:
         """
         url = urlsplit(post.url)
         patience = self._read_seconds if read_seconds is None else read_seconds
-        with closing(_Watch(max(self._total_seconds, patience))) as watch:
+        with closing(TimeLimit(max(self._total_seconds, patience))) as limit:
             try:
-                opened = self._open(url, to, watch)
+                opened = self._open(url, to, limit)
             except (HTTPException, OSError) as error:
                 raise NotSentError(f"no connection to {url.hostname}: {_cause(error)}") from None
             with closing(opened):
                 opened.settimeout(patience)
                 try:
-                    return _asked(opened, url, post, watch)
+                    return _asked(opened, url, post, limit)
                 except (HTTPException, OSError) as error:
-                    late = watch.over or isinstance(error, TimeoutError)
+                    late = limit.over or isinstance(error, TimeoutError)
                     why = "gave no whole answer in time" if late else f"broke off: {_cause(error)}"
                     raise NoAnswerError(f"{url.hostname} {why}") from None
 
-    def _open(self, url: SplitResult, to: Sequence[Address] | None, watch: _Watch) -> socket.socket:
+    def _open(self, url: SplitResult, to: Sequence[Address] | None, limit: TimeLimit) -> socket.socket:
         """Return a connection that stands, with TLS where the address says https."""
         host, port = _place(url)
         # Without its path and query: they may be the secret, and choose nothing here.
@@ -124,14 +124,14 @@ class Bounded:
             opened = self._through(proxy, host, port)
         else:
             opened = self._first([(host, port)])
-        watch.begin(opened)
+        limit.begin(opened)
         if url.scheme != "https":
             return opened
         with ExitStack() as stack:
             stack.callback(opened.close)
             secured = _context(settings["verify"]).wrap_socket(opened, server_hostname=host)
             stack.pop_all()
-        watch.begin(secured)
+        limit.begin(secured)
         return secured
 
     def _first(self, places: Sequence[tuple[str, int]]) -> socket.socket:
@@ -154,34 +154,7 @@ class Bounded:
         return opened
 
 
-class _Watch:
-    """Ends a connection when the time is up: a time-out on each read does not stop one byte a second."""
-
-    def __init__(self, seconds: float) -> None:
-        self.over = False
-        self._connection: socket.socket | None = None
-        self._timer = threading.Timer(seconds, self._shut)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def begin(self, connection: socket.socket) -> None:
-        """Watch this one from now on."""
-        self._connection = connection
-        if self.over:
-            self._shut()
-
-    def close(self) -> None:
-        """Stop watching."""
-        self._timer.cancel()
-
-    def _shut(self) -> None:
-        self.over = True
-        if self._connection is not None:
-            with suppress(OSError):
-                socket.socket.shutdown(self._connection, socket.SHUT_RDWR)  # TLS as well: below its own.
-
-
-def _asked(opened: socket.socket, url: SplitResult, post: Post, watch: _Watch) -> Answer:
+def _asked(opened: socket.socket, url: SplitResult, post: Post, limit: TimeLimit) -> Answer:
     host, port = _place(url)
     shown = f"[{host}]" if ":" in host else host
     headers = {
@@ -198,7 +171,7 @@ def _asked(opened: socket.socket, url: SplitResult, post: Post, watch: _Watch) -
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
     connection.request("POST", target, post.body, headers)
     with closing(connection), connection.getresponse() as response:
-        if watch.over:
+        if limit.over:
             raise TimeoutError  # Cut within its headers: those that tell may be missing.
         content = _read(response)
     told = {name.lower(): _without(value, post.hide) for name, value in response.getheaders()}

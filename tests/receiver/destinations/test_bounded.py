@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from receiver.destinations.addresses import Address
-from receiver.destinations.bounded import Bounded, Post, _Watch, json_of
+from receiver.destinations.bounded import Bounded, Post, json_of
 from receiver.exchange import NoAnswerError, NotSentError
 from receiver.secret import Secret
 from tests.stand_ins.endpoints import Endpoint, Said
@@ -220,18 +220,6 @@ class TestBounds:
 
         assert len(answer.body) == 64 * 1024
         assert next(served) < 10_000
-
-    def test_a_connection_that_comes_too_late(self) -> None:
-        """
-        When the time is up before it stands, it is ended as soon as it does.
-        """
-        watch = _Watch(0)
-        watch._timer.join()
-        here, far = socket.socketpair()
-        with here, far:
-            watch.begin(here)
-
-            assert far.recv(1) == b""
 
     def test_what_is_no_http(self, endpoint: Endpoint) -> None:
         """
