@@ -38,7 +38,7 @@ from receiver.ledger import (
 from receiver.ledger.accepts import DUPLICATE_WINDOW
 from receiver.ledger.retention import Rest, no_rest
 from receiver.ledger.schema import meta
-from receiver.ledger.turns import Candidate, Gate
+from receiver.ledger.turns import Gate
 from receiver.ledger.writes import (
     GroupCommit,
     NoWrites,
@@ -229,9 +229,8 @@ class Ledger:
         """
         with self._claiming:  # Among ourselves one after another: nobody looks at what a neighbour takes.
             for _ in range(3):  # Other processes look too: who comes second looks again.
-                candidate = self._next(now)
-                claim = None if candidate is None else self._take(candidate, now, lease)
-                if candidate is None or claim is not None:
+                found, claim = self._begin_next(now, lease)
+                if claim is not None or not found:
                     return claim
         return None
 
@@ -441,16 +440,13 @@ class Ledger:
 
     # --- behind the counter
 
-    def _next(self, now: datetime) -> Candidate | None:
-        with self._reading() as connection:
-            return turns.next_due(connection, now, now, elsewhere=not self._gate.is_open(connection, now))
-
-    def _take(self, candidate: Candidate, now: datetime, lease: timedelta) -> Claim | None:
+    def _begin_next(self, now: datetime, lease: timedelta) -> tuple[bool, Claim | None]:
+        """Whether something may go now, and the claim on it, unless another process was faster."""
         try:
-            return self._writes.run(partial(claims.begin_attempt, candidate, self._gate, now, lease))
+            return self._writes.run(partial(claims.begin_next, self._gate, now, lease))
         except LedgerError as error:
             if isinstance(error.__cause__, IntegrityError):
-                return None  # Another process took one for the same repository at the same moment.
+                return True, None  # Another process took one for the same repository at the same moment.
             raise
 
     def _update_held(self, claim: Claim, values: Mapping[str, Any]) -> None:

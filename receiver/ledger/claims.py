@@ -21,7 +21,7 @@ from sqlalchemy import (
 from receiver.delivery import DispatchState
 from receiver.dispatch import GITHUB_KINDS, Claim, Dispatch, Outcome, OutcomeKind
 from receiver.errors import LostLeaseError
-from receiver.ledger import pauses
+from receiver.ledger import pauses, turns
 from receiver.ledger.accepts import keep_notices, superseded_by
 from receiver.ledger.records import dispatch_of
 from receiver.ledger.schema import UtcTime, attempts, deliveries, dispatches
@@ -112,7 +112,17 @@ def mend(now: datetime, connection: Connection) -> int:
     return fresh + pauses.mend(now, connection)
 
 
-def begin_attempt(
+def begin_next(
+    gate: Gate, now: datetime, lease: timedelta, connection: Connection
+) -> tuple[bool, Claim | None]:
+    """Take what may go first; tell whether there was something, and the claim on it if it still might."""
+    candidate = turns.next_due(connection, now, now, elsewhere=not gate.is_open(connection, now))
+    if candidate is None:
+        return False, None
+    return True, _begin_attempt(candidate, gate, now, lease, connection)
+
+
+def _begin_attempt(
     candidate: Candidate, gate: Gate, now: datetime, lease: timedelta, connection: Connection
 ) -> Claim | None:
     """Take the candidate if it may still go, and write its attempt down."""

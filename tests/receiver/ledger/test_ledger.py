@@ -25,7 +25,7 @@ from receiver.delivery import (
 )
 from receiver.dispatch import Claim, Outcome
 from receiver.errors import LedgerError, LostLeaseError
-from receiver.ledger import Ledger, accepts
+from receiver.ledger import Ledger, accepts, turns
 from receiver.ledger.records import NoSuchDeliveryError
 from receiver.ledger.schema import dispatches
 from receiver.retry import Dead, Sent, Wait
@@ -536,25 +536,28 @@ def test_the_database_itself_refuses_two_to_one_repository(ledger: Ledger) -> No
 
 
 def test_a_claim_that_was_seen_but_taken_meanwhile_is_looked_for_again(
-    ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch
+    new_postgresql: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Between looking and taking somebody else may be quicker; then the next best is taken.
+    Between looking and taking another receiver may be quicker; then the next best is taken.
     """
-    accept(ledger, "d1")
-    accept(ledger, "d2", repository="acme/other")
-    look, rivals = ledger._next, [Ledger.open(database_url)]
+    look, url, rivals = turns.next_due, new_postgresql(), 1
 
-    def overtaken(now: datetime) -> Any:
-        seen = look(now)
-        if rivals:
-            with rivals.pop() as rival:
+    def overtaken(*asked: Any, **others: Any) -> turns.Candidate | None:
+        nonlocal rivals
+        seen = look(*asked, **others)
+        while rivals:
+            rivals -= 1
+            with Ledger.open(url) as rival:
                 assert claimed(rival).dispatch.id == "d1-1"
         return seen
 
-    monkeypatch.setattr(ledger, "_next", overtaken)
+    with Ledger.open(url) as ledger:
+        accept(ledger, "d1")
+        accept(ledger, "d2", repository="acme/other")
+        monkeypatch.setattr(turns, "next_due", overtaken)
 
-    assert claimed(ledger).dispatch.id == "d2-1"
+        assert claimed(ledger).dispatch.id == "d2-1"
 
 
 @pytest.fixture
