@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -226,24 +226,24 @@ class Intake:
 
     def _verify(self, webhook: Webhook) -> str | None:
         """Check all that is configured; with a wrong signature, nothing is told about the token."""
-        bad_signature = bad_token = encoding = None
-        if self.secrets:
-            try:
-                secrets = [bytes(secret) for secret in self.secrets]
-                encoding = signature.check(
-                    webhook.body, webhook.signature, secrets, may_search=self._may_search
-                ).value
-            except RejectedError as error:
-                bad_signature = error
-        if self.tokens:
-            try:
-                bearer.check(webhook.authorization, [bytes(token) for token in self.tokens])
-            except RejectedError as error:
-                bad_token = error
-        wrong = bad_signature or bad_token
-        if wrong is not None:
-            raise wrong
+        try:
+            encoding = self._check_signature(webhook)
+        except RejectedError:
+            with suppress(RejectedError):
+                self._check_token(webhook)  # How long it takes must not tell either.
+            raise
+        self._check_token(webhook)
         return encoding
+
+    def _check_signature(self, webhook: Webhook) -> str | None:
+        if not self.secrets:
+            return None
+        secrets = [bytes(secret) for secret in self.secrets]
+        return signature.check(webhook.body, webhook.signature, secrets, may_search=self._may_search).value
+
+    def _check_token(self, webhook: Webhook) -> None:
+        if self.tokens:
+            bearer.check(webhook.authorization, [bytes(token) for token in self.tokens])
 
     def _check_entity(self, event: RegistryEvent) -> None:
         """Refuse what the source may not speak for; what names no entity is nobody's."""

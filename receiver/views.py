@@ -111,6 +111,11 @@ class _Answer(Response):
             return _bug(error)
 
 
+def _said(told: _Told) -> _Answer:
+    """The answer that says it; an error is told before, for with its traceback it would hold its answer."""
+    return _Answer(lambda: told)
+
+
 @dataclass(frozen=True)
 class Waiting:
     """The body of an answer for which ``wait`` waits; iterating over it waits as well."""
@@ -159,7 +164,7 @@ def web_app(doors: Callable[[], Doors], checks: Mapping[str, Check], *, max_body
 
 
 def _answering(tell: Callable[[Any], _Told]) -> Callable[[Any], _Answer]:
-    return lambda error: _Answer(partial(tell, error))
+    return lambda error: _said(tell(error))
 
 
 def _add_webhooks(pages: Blueprint, doors: Callable[[], Doors]) -> None:
@@ -169,11 +174,11 @@ def _add_webhooks(pages: Blueprint, doors: Callable[[], Doors]) -> None:
     def webhook(source: str) -> Response:
         intake = doors().intakes.get(source)
         if intake is None:
-            return _Answer(partial(_unknown, source))
+            return _said(_unknown(source))
         try:
             begun = intake.begin(_webhook(intake))
         except RejectedError as error:
-            return _Answer(partial(_rejected, error))
+            return _said(_rejected(error))
         if isinstance(begun, Begun):
             return _Answer(lambda: _kept(begun.end()), begun.wait)
         return _Answer(_own_mark if isinstance(begun, OwnMark) else partial(_tried, begun))
@@ -186,11 +191,11 @@ def _add_tellings(pages: Blueprint, doors: Callable[[], Doors]) -> None:
     def github() -> Response:
         door = doors().github
         if door is None:
-            return _Answer(partial(_unknown, "github"))
+            return _said(_unknown("github"))
         try:
             body = _body(request.environ)
         except RejectedError as error:
-            return _Answer(partial(_rejected, error))
+            return _said(_rejected(error))
         signed_as = request.headers.get(github_webhook.HEADER)
         event = request.headers.get(github_webhook.EVENT_HEADER)
         later = _Later(partial(_of_github, door, body, signed_as, event))
@@ -204,7 +209,7 @@ def _add_tellings(pages: Blueprint, doors: Callable[[], Doors]) -> None:
         try:
             body = _body(request.environ)
         except RejectedError as error:
-            return _Answer(partial(_rejected, error))
+            return _said(_rejected(error))
         later = _Later(partial(_of_report, door, body, request.headers.get(REPORT_HEADER)))
         return _Answer(later.tell, later.wait)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import logging
@@ -13,7 +14,7 @@ from flask import Flask
 from werkzeug.test import Client, TestResponse
 
 from receiver.doors import Doors
-from receiver.errors import LedgerError
+from receiver.errors import LedgerError, RejectedError
 from receiver.intake import Intake
 from receiver.plan import Rules
 from receiver.secret import Secret
@@ -167,6 +168,20 @@ class Unreadable(io.RawIOBase):
     def readinto(self, _buffer: Any) -> int:
         """But it must not."""
         raise AssertionError("the body was read")
+
+
+def test_a_refused_request_is_forgotten_with_its_answer(app: Flask) -> None:
+    """Whoever sends a flood of them leaves no bodies behind that wait for the garbage collector. [A17]"""
+    client = Client(app, use_cookies=False)
+    gc.collect()
+    gc.disable()
+    try:
+        post(client, body(flat()), **{"X-Wandb-Signature": "0" * 64}).close()
+        left = [one for one in gc.get_objects() if isinstance(one, RejectedError)]
+    finally:
+        gc.enable()
+
+    assert left == []
 
 
 def test_a_long_body_is_refused_unread(client: Client, ledger: FakeLedger) -> None:
