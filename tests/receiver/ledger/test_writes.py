@@ -326,6 +326,24 @@ def test_when_the_commit_fails_nobody_is_acknowledged(
     assert kept(reads) == {3}
 
 
+def test_when_who_writes_is_interrupted_nobody_waits_for_ever(
+    group: GroupCommit, pool: ThreadPoolExecutor, reads: Engine
+) -> None:
+    """
+    All of the group are told that nothing of it is kept, and somebody else writes what comes later.
+    """
+
+    def interrupted(_: Connection) -> None:
+        raise KeyboardInterrupt
+
+    callers = run_together(group, pool, [note(1), interrupted, note(2)])
+
+    fared = [type(caller.exception(10)) for caller in callers]
+    assert sorted(kind.__name__ for kind in fared) == ["KeyboardInterrupt", "LedgerError", "LedgerError"]
+    assert group.run(note(3)) == 3
+    assert kept(reads) == {3}
+
+
 def test_a_full_disk_acknowledges_nothing_that_is_not_kept(
     group: GroupCommit, pool: ThreadPoolExecutor, reads: Engine
 ) -> None:
