@@ -49,7 +49,9 @@ class World:
 
     def sent_of(self, version: Membership) -> int:
         """Bytes of files (not of the manifest) that the store has sent for a version."""
-        return sum(count for path, count in self.files.sent.items() if is_file(version)(Asked("", path, {})))
+        return sum(
+            count for path, count in self.files.sent.copy().items() if is_file(version)(Asked("", path, {}))
+        )
 
 
 def is_file(version: Membership, path: str | None = None) -> Callable[[Asked], bool]:
