@@ -101,6 +101,7 @@ def joined(*parts: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[
 
 
 GLOBS = st.sampled_from(["a", "a*", "?-[ab]"])
+NO_NUL = st.characters(codec="utf-8", exclude_characters="\0")  # Which is no text, and said to be none.
 WHEN = joined(
     optional(
         alias=GLOBS | st.lists(GLOBS, min_size=1, max_size=3),
@@ -108,7 +109,7 @@ WHEN = joined(
         event=st.sampled_from(["LINK_ARTIFACT", "ADD_*"]),
         source=st.sampled_from(["wandb", "vision-team", "w*"]),
         metadata=st.dictionaries(
-            st.text(min_size=1, max_size=3), st.integers() | st.booleans() | GLOBS, max_size=2
+            st.text(NO_NUL, min_size=1, max_size=3), st.integers() | st.booleans() | GLOBS, max_size=2
         ),
     ),
     optional(**{"metadata.a.b": st.sampled_from([">= 0.9", 3, True, ["x", 1]]), "not": optional(tag=GLOBS)}),
