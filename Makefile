@@ -10,6 +10,9 @@ BIN := $(VENV)/bin
 TOOLS := $(CURDIR)/.tools/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# Many tests wait for processes and sockets: two for each processor.
+WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+
 export PATH := $(TOOLS):$(PATH)
 
 .PHONY: help
@@ -51,7 +54,7 @@ types: $(VENV)/test.stamp
 .PHONY: tests
 tests: $(VENV)/test.stamp tools
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m pytest -n auto --cov --cov-report= || { \
+	@$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report= || { \
 	  echo "What failed beside others is tried once more by itself, for faults and deadlines want a quiet machine:"; \
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none --cov --cov-append --cov-report=; }
 	@$(BIN)/coverage report --fail-under=95
