@@ -125,7 +125,8 @@ _REFUSALS = {
         "not-found",
         (
             "either {repository} does not exist, or this token may not see it (GitHub hides private"
-            " repositories): check HANDOFF_REPOSITORY, and that the token or App covers this repository"
+            " repositories): check its name in HANDOFF_REPOSITORY or"
+            " the route, and that the token or App covers it"
         ),
     ),
     413: ("refused-payload", "the payload is larger than GitHub takes"),
@@ -138,7 +139,7 @@ def _sent(answer: Answer, repository: str) -> Outcome:
         return Outcome(OutcomeKind.SENT, "sent", f"GitHub accepted it for {repository}", answer.status)
     detail = (
         f"GitHub accepted it; {repository} has moved and GitHub redirects for now:"
-        " set HANDOFF_REPOSITORY to its new name"
+        " name it anew in HANDOFF_REPOSITORY or the route"
     )
     return Outcome(OutcomeKind.SENT, "sent", detail, answer.status, facts={"moved_to": answer.url})
 
@@ -184,7 +185,8 @@ def _elsewhere(answer: Answer, repository: str) -> str:
     target = _printable(answer.headers.get("location", "")) or "nowhere"
     return (
         f"GitHub redirects {repository} to {target}: another host, another scheme or one hop too many,"
-        " and the token goes to no other host; check GITHUB_API_URL and HANDOFF_REPOSITORY"
+        " and the token goes to no other host; check the address of the API (GITHUB_API_URL,"
+        " github.api_url) and the repository's name"
     )
 
 

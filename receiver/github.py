@@ -62,7 +62,9 @@ class TokenCredentials:
 
 
 @dataclass(frozen=True)
-class _Reply:
+class Reply:
+    """GitHub's answer, and what became of the token meanwhile."""
+
     answer: Answer
     renewed: bool = False  # The first token was refused, and this is the answer to the second.
     too_new: timedelta | None = None  # The token was refused, and will be better in so long.
@@ -162,22 +164,22 @@ class GitHub:
             raise _UnreadableError("GitHub's answer is no list of runs")
         return runs
 
-    def _ask(self, request: Request, repository: str, permissions: Mapping[str, str]) -> _Reply:
+    def _ask(self, request: Request, repository: str, permissions: Mapping[str, str]) -> Reply:
         """Ask; when the token is refused and a new one can be had, once more (a 401 has done nothing)."""
         token = self._credentials.token(repository, permissions)
         answer = self._exchange.send(request, token)
         if answer.status != HTTPStatus.UNAUTHORIZED:
-            return _Reply(answer)
+            return Reply(answer)
         wait = self._credentials.patience(token)
         if wait is not None:
-            return _Reply(answer, too_new=wait)
+            return Reply(answer, too_new=wait)
         self._credentials.forget(token)
         another = self._credentials.token(repository, permissions)
         if another == token:
-            return _Reply(answer)
-        return _Reply(self._exchange.send(request, another), renewed=True)
+            return Reply(answer)
+        return Reply(self._exchange.send(request, another), renewed=True)
 
-    def _outcome(self, reply: _Reply, repository: str) -> Outcome:
+    def _outcome(self, reply: Reply, repository: str) -> Outcome:
         if reply.too_new is not None:
             return token_too_new(reply.answer, reply.too_new)
         now, answer = self._now(), reply.answer

@@ -160,7 +160,7 @@ class AppCredentials:
             raise CredentialsError.refused(
                 "app-not-installed",
                 f"the GitHub App {self._client_id} is not installed for {repository}, or there is no such"
-                " repository: install it there, or check HANDOFF_REPOSITORY",
+                " repository: install it there, or check the name in HANDOFF_REPOSITORY or the route",
                 answer.status,
             )
         if (
@@ -230,8 +230,8 @@ class AppCredentials:
         if answer.status == HTTPStatus.UNAUTHORIZED or _unknown(answer):
             return CredentialsError.refused(
                 "app-credentials",
-                f"GitHub knows no App by this signature: do GITHUB_APP_CLIENT_ID {self._client_id} and"
-                f" GITHUB_APP_PRIVATE_KEY belong together? {said}",
+                f"GitHub knows no App by this signature: do the client ID {self._client_id} and the"
+                f" private key (GITHUB_APP_PRIVATE_KEY, github.app.private_key) belong together? {said}",
                 answer.status,
             )
         if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:

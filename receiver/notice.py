@@ -8,6 +8,8 @@ from enum import Enum
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from receiver.run import NO_RUN
+
 LONGEST_VALUE = 300
 LONGEST_WHY = 590
 LONGEST_LINK = 1_400
@@ -104,11 +106,6 @@ _RUN_ENDED = {
     "action_required": Headline("⚠️", "Run waits for somebody's approval", Mood.DOUBTFUL),
     "skipped": Headline("⏭️", "Run was skipped", Mood.DOUBTFUL),
 }
-_NO_RUN = (
-    "GitHub took the dispatch and nobody listened. The usual causes: the workflow is not on the default"
-    " branch; its types do not list this event type; it, or Actions, is disabled; or its run-name does not"
-    " show the key of the dispatch, and Handoff cannot tell its run from others."
-)
 
 
 def headline(notice: Notice) -> Headline:
@@ -144,7 +141,7 @@ def footer(notice: Notice) -> tuple[tuple[str, str], ...]:
 
 def hint(notice: Notice) -> str | None:
     """What to look at, in our own words alone."""
-    return _NO_RUN if notice.what is What.NO_RUN else None
+    return NO_RUN if notice.what is What.NO_RUN else None
 
 
 def why(notice: Notice) -> str | None:

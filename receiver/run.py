@@ -24,8 +24,9 @@ _UNREADABLE_PART = (
 )
 
 NO_RUN = (
-    "GitHub took it, but no run shows its key: is there a workflow for this event on the default branch, "
-    "is it enabled, and does its `run-name:` hold the key? README has the line"
+    "GitHub took the dispatch and nobody listened. The usual causes: the workflow is not on the default"
+    " branch; its types do not list this event type; it, or Actions, is disabled; or its run-name does not"
+    " show the key of the dispatch (README has the line), and Handoff cannot tell its run from others."
 )
 
 

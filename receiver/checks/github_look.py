@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 from receiver.checks.workflow_file import UnreadableWorkflowError, WorkflowFile
 from receiver.exchange import CredentialsError, NoAnswerError, NotSentError, Request
-from receiver.github import TO_DISPATCH, TO_READ_RUNS, GitHub, _Reply
+from receiver.github import TO_DISPATCH, TO_READ_RUNS, GitHub, Reply
 
 _WORKFLOWS = ".github/workflows"
 _TO_READ = {"contents": "read"}
@@ -92,7 +92,7 @@ class GitHubLook(GitHub):
 
     def _checked(
         self, request: Request, repository: str, permissions: Mapping[str, str], good: Collection[int]
-    ) -> _Reply:
+    ) -> Reply:
         try:
             reply = self._ask(request, repository, permissions)
         except (CredentialsError, NotSentError, NoAnswerError) as error:

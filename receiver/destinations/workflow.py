@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from http import HTTPStatus
@@ -14,7 +14,7 @@ from receiver.answer import Answer
 from receiver.destinations.bounded import json_of
 from receiver.dispatch import Dispatch, Outcome, OutcomeKind
 from receiver.exchange import CredentialsError, Exchange, NoAnswerError, NotSentError, Request
-from receiver.github import Credentials, GitHub, _Reply
+from receiver.github import Credentials, GitHub, Reply
 
 TO_START = {"actions": "write"}
 KEY_INPUT = "handoff_key"
@@ -38,6 +38,8 @@ class Workflows(GitHub):
     Where the workflow declares an input ``handoff_key`` it gets the dispatch's key; shown in its
     ``run-name``, that finds the run when no answer came.
     """
+
+    event = "workflow_dispatch"
 
     def __init__(
         self,
@@ -67,7 +69,7 @@ class Workflows(GitHub):
             return Outcome(OutcomeKind.AMBIGUOUS, error.reason, f"{error}; it may have started a run")
         return self._result(reply, dispatch)
 
-    def _start(self, dispatch: Dispatch) -> _Reply:
+    def _start(self, dispatch: Dispatch) -> Reply:
         """Ask for the run; what GitHub does not know is left out and asked again: a refusal did nothing."""
         workflows = f"{self._repository_url(dispatch.repository)}/actions/workflows"
         url = f"{workflows}/{quote(dispatch.event_type, safe='')}/dispatches"
@@ -101,7 +103,7 @@ class Workflows(GitHub):
         if lost_details:
             self._asks_for_details = False
 
-    def _result(self, reply: _Reply, dispatch: Dispatch) -> Outcome:
+    def _result(self, reply: Reply, dispatch: Dispatch) -> Outcome:
         answer = reply.answer
         if answer.status != HTTPStatus.OK:
             outcome = self._outcome(reply, dispatch.repository)
@@ -115,12 +117,6 @@ class Workflows(GitHub):
         if not isinstance(number, int) or not isinstance(url, str):
             return outcome
         return replace(outcome, run_url=url, facts={**outcome.facts, "run_id": number})
-
-    def _ask(self, request: Request, repository: str, permissions: Mapping[str, str]) -> _Reply:
-        if request.method == "GET":  # The list of runs, which the base asks for the other event.
-            url = request.url.replace("event=repository_dispatch", "event=workflow_dispatch")
-            request = replace(request, url=url)
-        return super()._ask(request, repository, permissions)
 
 
 def _place(dispatch: Dispatch) -> tuple[str, str, str]:

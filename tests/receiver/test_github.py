@@ -635,7 +635,7 @@ class TestMoved:
         outcome = client.send(a_dispatch())
 
         assert outcome.kind is OutcomeKind.SENT
-        assert "set HANDOFF_REPOSITORY" in outcome.detail
+        assert "name it anew in HANDOFF_REPOSITORY or the route" in outcome.detail
         assert [asked.method for asked in github.requests] == ["POST", "POST"]
         assert github.requests[0].body == github.requests[1].body
         assert [arrived.repository for arrived in github.dispatches] == ["acme/serving2"]

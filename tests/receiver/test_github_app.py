@@ -428,7 +428,7 @@ class TestNoToken:
         error = refusal(credentials)
 
         assert (error.outcome.kind, error.reason) == (OutcomeKind.REFUSED, "app-credentials")
-        assert "GITHUB_APP_CLIENT_ID Iv23typo" in str(error)
+        assert "the client ID Iv23typo" in str(error)
 
     @pytest.mark.parametrize("where", [FIND, MINT], ids=["installation", "token"])
     @pytest.mark.parametrize(
