@@ -76,6 +76,7 @@ class DispatchState(Enum):
     SUPERSEDED = "superseded"
     OUTDATED = "outdated"  # What it was for no longer held when it was to be sent.
     UNWANTED = "unwanted"  # By what W&B said then, its route does not want it.
+    DISMISSED = "dismissed"  # By a person: it is not sent, and nobody need act any more.
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,8 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class Redelivery:
-    """What becomes of one dispatch that a person wants sent anew.
+class ByHand:
+    """What becomes of one dispatch that a person wants sent anew, or not at all.
 
     Attributes:
         will: In words, what will happen, or why nothing will and what to do.

@@ -7,25 +7,25 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, TextIO
+from functools import partial
+from typing import TextIO
 
 from receiver import listing
-from receiver.delivery import Redelivery
+from receiver.delivery import ByHand
 from receiver.errors import ReceiverError, SettingsError
 from receiver.settings import check_database_urls, read_database_url
 from registry_client.escaping import printable
 
-if TYPE_CHECKING:
-    from receiver.ledger import Ledger
-
 SOME_ARE_DEAD = 3
+Tell = Callable[[str], list[ByHand]]
 Run = Callable[[argparse.Namespace, Mapping[str, str], TextIO, TextIO], int]
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `deliveries`, `redeliver` and `migrate-database`."""
+    """Add `deliveries`, `redeliver`, `dismiss` and `migrate-database`."""
     _add_deliveries(commands.add_parser("deliveries", help="tell what came and what was sent"))
     _add_redeliver(commands.add_parser("redeliver", help="have something sent anew, with the same key"))
+    _add_dismiss(commands.add_parser("dismiss", help="have something dead count as seen to, or not be sent"))
     _add_migrate(commands.add_parser("migrate-database", help="move the ledger to another database"))
 
 
@@ -61,6 +61,16 @@ def _add_redeliver(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--yes", action="store_true", help="do not ask before --force")
     how.add_argument("--dry-run", action="store_true", help="only say it")
     parser.set_defaults(run=_redeliver)
+
+
+def _add_dismiss(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Says what it will do, then does it.  What is dead counts as dead no more, for `deliveries --dead`; "
+        "what waits is not sent.  Notices of the delivery go with it.  `handoff redeliver` can still send it."
+    )
+    parser.add_argument("ids", nargs="+", metavar="ID", help="of a delivery or a dispatch, or how it begins")
+    parser.add_argument("--dry-run", action="store_true", help="only say it")
+    parser.set_defaults(run=_dismiss)
 
 
 def _add_migrate(parser: argparse.ArgumentParser) -> None:
@@ -104,44 +114,56 @@ def _show(arguments: argparse.Namespace, environ: Mapping[str, str], out: TextIO
 def _redeliver(arguments: argparse.Namespace, environ: Mapping[str, str], out: TextIO, err: TextIO) -> int:
     from receiver.ledger import Ledger  # noqa: PLC0415 - the receiver's extra may be missing
 
-    url = read_database_url(environ)
+    url, force = read_database_url(environ), arguments.force
     with Ledger.read_only(url) as ledger:  # What this opens is there, and needs no migration.
-        planned = _plan(ledger, arguments.ids, err, force=arguments.force)
-    for one in planned:
-        _say(out, f"dispatch {one.dispatch_id} ({one.was.value}) {one.will}")
+        tell = partial(ledger.redeliver, now=_now(), force=force, only_tell=True)
+        planned = _plan(tell, arguments.ids, out, err)
     if not planned or arguments.dry_run:
         return 0 if planned else 1
-    if arguments.force and not arguments.yes and not _agreed(err):
+    if force and not arguments.yes and not _agreed(err):
         return 1
     with Ledger.open(url) as ledger:
-        done = [one for one in planned if one.changes and _done(ledger, one, err, force=arguments.force)]
+        done, wanted = _do(partial(ledger.redeliver, now=_now(), force=force), planned, err)
     noticed = "within 10 seconds" if url.startswith("sqlite:") else "at once"
-    _say(out, f"{len(done)} to be sent: a dispatcher that runs notices {noticed}, others when they start.")
-    return 0 if len(done) == sum(one.changes for one in planned) else 1
+    _say(out, f"{done} to be sent: a dispatcher that runs notices {noticed}, others when they start.")
+    return 0 if done == wanted else 1
 
 
-def _plan(ledger: Ledger, ids: Sequence[str], err: TextIO, *, force: bool) -> list[Redelivery]:
-    """What would become of each dispatch that is named, once; nothing where one of the names will not do."""
-    told = [_told(ledger, name, err, force=force) for name in ids]
-    return list({one.dispatch_id: one for some in told for one in some}.values()) if all(told) else []
+def _dismiss(arguments: argparse.Namespace, environ: Mapping[str, str], out: TextIO, err: TextIO) -> int:
+    from receiver.ledger import Ledger  # noqa: PLC0415 - the receiver's extra may be missing
+
+    url = read_database_url(environ)
+    with Ledger.read_only(url) as ledger:  # As above.
+        planned = _plan(partial(ledger.dismiss, now=_now(), only_tell=True), arguments.ids, out, err)
+    if not planned or arguments.dry_run:
+        return 0 if planned else 1
+    with Ledger.open(url) as ledger:
+        done, wanted = _do(partial(ledger.dismiss, now=_now()), planned, err)
+    _say(out, f"{done} dismissed: `handoff redeliver` would still send {'it' if done == 1 else 'them'}.")
+    return 0 if done == wanted else 1
 
 
-def _told(ledger: Ledger, name: str, err: TextIO, *, force: bool) -> list[Redelivery]:
+def _plan(tell: Tell, ids: Sequence[str], out: TextIO, err: TextIO) -> list[ByHand]:
+    """Say what would become of each dispatch that is named, once; nothing where a name will not do."""
+    told = [_told(tell, name, err) for name in ids]
+    planned = list({one.dispatch_id: one for some in told for one in some}.values()) if all(told) else []
+    for one in planned:
+        _say(out, f"dispatch {one.dispatch_id} ({one.was.value}) {one.will}")
+    return planned
+
+
+def _told(tell: Tell, name: str, err: TextIO) -> list[ByHand]:
     try:
-        return ledger.redeliver(name, now=_now(), force=force, only_tell=True)
+        return tell(name)
     except ReceiverError as error:
         _complain(err, error)
         return []
 
 
-def _done(ledger: Ledger, planned: Redelivery, err: TextIO, *, force: bool) -> bool:
-    """Redeliver it; what happened to it meanwhile may be against it."""
-    try:
-        ledger.redeliver(planned.dispatch_id, now=_now(), force=force)
-    except ReceiverError as error:
-        _complain(err, error)
-        return False
-    return True
+def _do(deed: Tell, planned: Sequence[ByHand], err: TextIO) -> tuple[int, int]:
+    """Do it for each; how many that was, and of how many. What happened meanwhile may be against it."""
+    wanted = [one.dispatch_id for one in planned if one.changes]
+    return sum(bool(_told(deed, name, err)) for name in wanted), len(wanted)
 
 
 def _agreed(err: TextIO) -> bool:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, update
 from sqlalchemy.exc import IntegrityError
 
 from receiver.budget import Budget
-from receiver.delivery import Baseline, Delivery, DeliveryRecord, Receipt, Redelivery, Rejection
+from receiver.delivery import Baseline, ByHand, Delivery, DeliveryRecord, Receipt, Rejection
 from receiver.dispatch import Claim, Dispatch, Outcome, Pause
 from receiver.errors import LedgerError, ReceiverError
 from receiver.ledger import (
@@ -306,7 +306,7 @@ class Ledger:
 
     def redeliver(
         self, id_prefix: str, *, now: datetime, force: bool = False, only_tell: bool = False
-    ) -> list[Redelivery]:
+    ) -> list[ByHand]:
         """Have the dispatches of a delivery, or one dispatch, sent anew with the same key; tell of each.
 
         Where an earlier attempt may have arrived its run is looked for first.  What waits for a retry is
@@ -328,6 +328,26 @@ class Ledger:
                 return work(connection)
         told = self._writes.run(work)
         self._tell()
+        return told
+
+    def dismiss(self, id_prefix: str, *, now: datetime, only_tell: bool = False) -> list[ByHand]:
+        """Have what is dead of a delivery, or one dispatch, count as seen to, and what waits not sent at all.
+
+        Args:
+            id_prefix: How the id begins.
+            now: The time.
+            only_tell: Change nothing.
+
+        Raises:
+            NoSuchDeliveryError: No id, or more than one, begins like that.
+            NotDismissedError: None is dead or waits; nothing was changed.
+        """
+        work = partial(redeliveries.dismiss, id_prefix, now, only_tell=only_tell)
+        if only_tell:
+            with self._reading() as connection:
+                return work(connection)
+        told = self._writes.run(work)
+        self._tell()  # What waited behind it may go.
         return told
 
     # --- the runs that were started, and what their jobs told

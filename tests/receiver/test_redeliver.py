@@ -278,3 +278,32 @@ def test_redelivering_makes_nothing(
     assert main(["redeliver", "d1"]) == 1
     assert "there is no ledger" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_dismissed_raises_no_alarm(dead: str, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The monitor is quiet again, and the list still tells what happened."""
+    assert main(["dismiss", dead, "--dry-run"]) == 0
+    assert main(["deliveries", "--dead"]) == 3
+    capsys.readouterr()
+
+    assert main(["dismiss", dead]) == 0
+
+    assert capsys.readouterr().out == (
+        "dispatch d1-1 (dead) is dismissed: it stays unsent, and counts as dead no more\n"
+        "1 dismissed: `handoff redeliver` would still send it.\n"
+    )
+    assert main(["deliveries", "--dead"]) == 0
+    assert state(url, 1) == (DispatchState.DISMISSED, 0)
+    assert main(["deliveries"]) == 0
+    assert "dismissed (1 attempt, github-404)" in capsys.readouterr().out
+
+
+def test_what_cannot_be_dismissed_is_said(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing changes, where a name is wrong or there is nothing to see to."""
+    with Ledger.open(url) as ledger:
+        end(ledger, 1, Sent(), SENT)
+
+    assert main(["dismiss", "d1", "d9"]) == 1
+    told = capsys.readouterr().err
+    assert "handoff: not-dismissed: dispatch d1-1 is sent: there is nothing to dismiss" in told
+    assert "begins with 'd9'" in told

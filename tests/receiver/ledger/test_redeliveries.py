@@ -1,4 +1,4 @@
-"""What a person has sent anew; on SQLite and on PostgreSQL."""
+"""What a person has sent anew, or not at all; on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from receiver.delivery import DispatchRecord, DispatchState, Redelivery
+from receiver.delivery import ByHand, DispatchRecord, DispatchState
 from receiver.dispatch import Claim, DispatchKind, Outcome, OutcomeKind
 from receiver.ledger import Ledger
 from receiver.ledger.records import NoSuchDeliveryError
-from receiver.ledger.redeliveries import NotRedeliveredError
+from receiver.ledger.redeliveries import NotDismissedError, NotRedeliveredError
 from receiver.retry import Dead, Decision, Ended, Sent, Wait
 from tests.receiver.fakes import GONE, LEASE, RESET, START, TAKEN, UNREACHABLE, delivery, dispatch
 
@@ -48,7 +48,7 @@ def test_what_is_dead_is_sent_again_with_its_key(ledger: Ledger) -> None:
 
     told = ledger.redeliver("d1", now=NOW)
 
-    assert told == [Redelivery("d1-1", DEAD, "is sent again now, with the same key", changes=True)]
+    assert told == [ByHand("d1-1", DEAD, "is sent again now, with the same key", changes=True)]
     assert (one(ledger).state, one(ledger).redeliveries, one(ledger).next_attempt_at) == (PENDING, 1, NOW)
     claim = again(ledger)
     assert (claim.dispatch.key, claim.attempts_used, claim.attempt, claim.unanswered) == (key, 0, 2, None)
@@ -310,3 +310,84 @@ def test_what_can_never_be_sent_is_not_redelivered(ledger: Ledger, *, force: boo
     with pytest.raises(NotRedeliveredError, match=r"can never be sent as it is \(repository: got 'x'"):
         ledger.redeliver("d1", now=NOW, force=force)
     assert ledger.delivery("d1").dispatches[0].state is DispatchState.DEAD
+
+
+def test_what_is_dead_can_be_dismissed(ledger: Ledger) -> None:
+    """
+    It is dead no more, still tells why it was, and can be sent after all.
+    """
+    ended(ledger, Dead("github-404", "gone"), GONE.outcome)
+
+    told = ledger.dismiss("d1", now=NOW)
+
+    assert told == [ByHand("d1-1", DEAD, "is dismissed: it stays unsent, and counts as dead no more", True)]
+    assert ledger.dead() == []
+    assert (one(ledger).state, one(ledger).reason) == (DispatchState.DISMISSED, "github-404")
+    assert ledger.claim(NOW, LEASE) is None
+    ledger.redeliver("d1", now=NOW)
+    assert again(ledger).dispatch.id == "d1-1"
+
+
+def test_what_waits_can_be_dismissed_and_lets_the_next_go(ledger: Ledger) -> None:
+    """
+    It is not sent; what came behind it in its lane goes at once.
+    """
+    ended(ledger, Wait(NOW + timedelta(days=1)), UNREACHABLE.outcome)
+    ledger.accept(delivery("d2"), [dispatch("d2")])
+    assert ledger.claim(NOW, LEASE) is None
+    woken: list[bool] = []
+    ledger.subscribe(lambda: woken.append(True))
+
+    assert [each.will for each in ledger.dismiss("d1", now=NOW)] == ["is dismissed, and is not sent"]
+
+    assert woken
+    assert (one(ledger).state, one(ledger).reason) == (DispatchState.DISMISSED, "dismissed")
+    assert again(ledger).dispatch.id == "d2-1"
+
+
+def test_an_attempt_that_may_have_arrived_is_told_of(ledger: Ledger) -> None:
+    """
+    Who dismisses it should know that it may run all the same.
+    """
+    ended(ledger, Wait(NOW), RESET.outcome)
+
+    (told,) = ledger.dismiss("d1", now=NOW, only_tell=True)
+
+    assert told.will == "is dismissed, and is not sent; an earlier attempt may have arrived"
+    assert one(ledger).state is PENDING
+
+
+def test_a_notice_is_dismissed_with_its_delivery(ledger: Ledger) -> None:
+    """
+    One that no channel took would otherwise raise the alarm until it is pruned.
+    """
+    notice = dispatch("d1", number=2, kind=DispatchKind.NOTICE, repository="channel:ml", lane="ml")
+    ledger.accept(delivery("d1"), [dispatch("d1"), notice])
+    for _ in range(2):
+        claim = ledger.claim(START, LEASE)
+        assert claim is not None
+        ledger.record(claim, Dead("gone", "gone"), GONE.outcome, START)
+
+    assert len(ledger.dismiss("d1", now=NOW)) == 2
+    assert ledger.dead() == []
+
+
+@pytest.mark.parametrize(
+    ("decision", "why"),
+    [(Sent(), "is sent: there is nothing to dismiss"), (None, "is being sent just now")],
+)
+def test_what_cannot_be_dismissed(ledger: Ledger, decision: Decision | None, why: str) -> None:
+    """
+    What is sent, or just being sent, stays as it is.
+    """
+    if decision is None:
+        ledger.accept(delivery("d1"), [dispatch("d1")])
+        ledger.claim(START, LEASE)
+    else:
+        ended(ledger, decision, TAKEN.outcome)
+    before = one(ledger)
+
+    with pytest.raises(NotDismissedError, match=why):
+        ledger.dismiss("d1", now=NOW)
+
+    assert one(ledger) == before
