@@ -61,7 +61,7 @@ tests: $(VENV)/test.stamp tools
 
 .PHONY: pythons
 pythons: $(VENV)/test.stamp  ## Both packages, without processes, on every other Python 3.10 to 3.13 that is here.
-	@./.ci/other-pythons $(BIN)/python
+	@WORKERS=$(WORKERS) ./.ci/other-pythons $(BIN)/python
 
 .PHONY: e2e
 e2e: $(VENV)/test.stamp tools  ## A promotion to its end, with a real runner, engine, registry and nginx (root; minutes).

@@ -358,8 +358,9 @@ def test_a_channel_that_is_dead_hinders_nobody(world: World) -> None:
         world.post(world.promote(number=number))
         assert world.ended(number)[-1].state is DispatchState.SENT
 
-    assert {each.state for each in world.records(notices=True)} == {DispatchState.PENDING}
-    assert len(world.github.dispatches) == 3
+    waiting = {DispatchState.PENDING, DispatchState.SENDING}  # Tried again and again.
+    assert {each.state for each in world.records(notices=True)} <= waiting
+    assert len(world.records(notices=True)) == len(world.github.dispatches) == 3
 
 
 def test_what_is_gone_from_the_file_is_said(world: World) -> None:
