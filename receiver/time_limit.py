@@ -12,6 +12,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
+MOST_CLOSED = 100  # That are remembered beside those that hold.
+
 
 class TimeLimit:
     """Ends the connection that it watches so many seconds after it was made; from any thread.
@@ -43,7 +45,9 @@ class TimeLimit:
     def close(self) -> None:
         """Have no more limit."""
         self.end()
-        self.closed = True
+        if not self.closed:
+            self.closed = True
+            _KEEPER.forget_some()
 
     def expire(self) -> None:
         """The time is up."""
@@ -69,6 +73,7 @@ class _Keeper:
         self._numbers = itertools.count()
         self._limits: list[tuple[float, int, TimeLimit]] = []  # A heap: the next to expire is the first.
         self._looks_at = math.inf
+        self._closed = 0  # Of those in the heap, at most.
         self._thread: threading.Thread | None = None
 
     def keep(self, limit: TimeLimit, until: float) -> None:
@@ -80,6 +85,19 @@ class _Keeper:
                 self._thread.start()
             elif until < self._looks_at:
                 self._changed.notify()
+
+    def forget_some(self) -> None:
+        """One more is closed; those go when they are most of all, so that each costs next to nothing."""
+        with self._changed:
+            self._closed += 1
+            if self._closed > MOST_CLOSED + len(self._limits) // 2:
+                self._limits = [entry for entry in self._limits if not entry[2].closed]
+                heapq.heapify(self._limits)
+                self._closed = 0
+
+    def __len__(self) -> int:
+        """How many it holds, those that are closed and not forgotten yet included."""
+        return len(self._limits)
 
     def _run(self) -> None:
         while True:

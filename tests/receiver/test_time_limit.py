@@ -10,6 +10,7 @@ from contextlib import closing
 
 import pytest
 
+from receiver import time_limit
 from receiver.time_limit import TimeLimit
 
 SOON = 0.01
@@ -98,6 +99,21 @@ def test_only_the_last_one_is_watched(ends: Pair) -> None:
         here.sendall(b"x")
 
         assert far.recv(1) == b"x"
+
+
+def test_what_is_closed_is_forgotten(ends: Pair) -> None:
+    """
+    However many requests go out within the time of one limit, few are remembered; those that hold are kept.
+    """
+    here, far = ends
+    with closing(TimeLimit(1)) as limit, closing(TimeLimit(3600)):
+        limit.begin(here)
+        before = len(time_limit._KEEPER)
+        for _ in range(10 * time_limit.MOST_CLOSED):
+            TimeLimit(3600).close()
+
+        assert len(time_limit._KEEPER) <= 2 * (before + time_limit.MOST_CLOSED)
+        assert far.recv(1) == b""
 
 
 def test_in_a_process_that_was_forked() -> None:
