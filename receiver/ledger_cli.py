@@ -66,7 +66,8 @@ def _add_redeliver(parser: argparse.ArgumentParser) -> None:
 def _add_dismiss(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Says what it will do, then does it.  What is dead counts as dead no more, for `deliveries --dead`; "
-        "what waits is not sent.  Notices of the delivery go with it.  `handoff redeliver` can still send it."
+        "what waits is not sent.  Notices of the delivery go with it.  What can be sent, `handoff redeliver` "
+        "still sends."
     )
     parser.add_argument("ids", nargs="+", metavar="ID", help="of a delivery or a dispatch, or how it begins")
     parser.add_argument("--dry-run", action="store_true", help="only say it")
@@ -139,7 +140,7 @@ def _dismiss(arguments: argparse.Namespace, environ: Mapping[str, str], out: Tex
         return 0 if planned else 1
     with Ledger.open(url) as ledger:
         done, wanted = _do(partial(ledger.dismiss, now=_now()), planned, err)
-    _say(out, f"{done} dismissed: `handoff redeliver` would still send {'it' if done == 1 else 'them'}.")
+    _say(out, f"{done} dismissed; what can be sent, `handoff redeliver` still sends.")
     return 0 if done == wanted else 1
 
 

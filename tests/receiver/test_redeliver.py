@@ -290,7 +290,7 @@ def test_what_is_dismissed_raises_no_alarm(dead: str, url: str, capsys: pytest.C
 
     assert capsys.readouterr().out == (
         "dispatch d1-1 (dead) is dismissed: it stays unsent, and counts as dead no more\n"
-        "1 dismissed: `handoff redeliver` would still send it.\n"
+        "1 dismissed; what can be sent, `handoff redeliver` still sends.\n"
     )
     assert main(["deliveries", "--dead"]) == 0
     assert state(url, 1) == (DispatchState.DISMISSED, 0)
