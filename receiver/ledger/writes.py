@@ -24,6 +24,8 @@ Item = TypeVar("Item")
 Work = Callable[[Connection], T]
 # Does one thing for many at once, and returns the result of each, in their order.
 Batch = Callable[[Sequence[Item], Connection], Sequence[T]]
+# Returns once what it is given says that it is done.
+SeeThrough = Callable[[Callable[[], bool]], None]
 
 BUSY_SECONDS = 5.0  # How long SQLite waits for another process's lock; ours takes none for that long.
 IDLE_MILLISECONDS = 10_000  # In the middle of a transaction, which takes us some milliseconds.
@@ -65,9 +67,7 @@ class Writes(Protocol):
 class Pending(Generic[T]):
     """What is handed in: whoever wants to know what came of it waits here."""
 
-    def __init__(
-        self, batch: Batch[Any, T], item: Any, see_through: Callable[[Callable[[], bool]], None]
-    ) -> None:
+    def __init__(self, batch: Batch[Any, T], item: Any, see_through: SeeThrough) -> None:
         self.batch = batch
         self.item = item
         self._see_through = see_through
@@ -313,8 +313,6 @@ class NoWrites:
 
 
 _Job = Pending[Any]
-# Returns once it is done.
-_SeeThrough = Callable[[Callable[[], bool]], None]
 _Answer = Callable[[_Job], None]
 
 
